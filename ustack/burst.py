@@ -1,0 +1,58 @@
+"""`Burst`: an arena of frames between a device and the stack; the memory is C's (`native/include/ustack/burst.h`).
+
+A frame starts at the IP header.  Frames may be super-segments with offload metadata, as a TUN device with IFF_VNET_HDR has them.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from typing import Any
+
+from ustack import errors
+from ustack.native import ffi, lib
+
+
+class Burst:
+    """Frames in order; `cdata` is the `struct burst *` that C functions take."""
+
+    __slots__ = ("_buffer", "cdata")
+
+    def __init__(self, capacity: int = lib.BURST_BYTES) -> None:
+        cdata = lib.burst_new(capacity)
+        if cdata == ffi.NULL:
+            raise errors.error(errno.ENOMEM)
+        self.cdata: Any = ffi.gc(cdata, lib.burst_free)
+        self._buffer = memoryview(ffi.buffer(cdata.data, cdata.capacity))
+
+    def __len__(self) -> int:
+        count: int = self.cdata.count
+        return count
+
+    def frame(self, index: int) -> memoryview:
+        """The bytes of frame `index`: valid until the burst is cleared."""
+        frame = self.cdata.frames[index]
+        return self._buffer[frame.offset : frame.offset + frame.length]
+
+    def frames(self) -> Iterator[memoryview]:
+        """The bytes of every frame."""
+        for index in range(self.cdata.count):
+            yield self.frame(index)
+
+    def append(self, packet: bytes | bytearray | memoryview) -> bool:
+        """Append a copy of a packet; False if there is no room."""
+        result: int = lib.burst_append(self.cdata, ffi.from_buffer(packet), len(packet))
+        return result == 0
+
+    def append_frame(self, source: Burst, index: int) -> bool:
+        """Append a copy of another burst's frame with its offload metadata; False if there is no room."""
+        result: int = lib.burst_append_frame(self.cdata, source.cdata, index)
+        return result == 0
+
+    def clear(self) -> None:
+        """Forget all frames."""
+        lib.burst_clear(self.cdata)
+
+    def drop(self, count: int) -> None:
+        """Forget the first `count` frames."""
+        lib.burst_drop(self.cdata, count)

@@ -1,0 +1,152 @@
+"""Every tunable of a stack and every option of a socket, with units and defaults.
+
+`StackConfig` belongs to a `Stack` and may be changed while it runs; `SocketOptions` belongs to one endpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+MILLISECOND = 1_000_000
+SECOND = 1_000_000_000
+
+
+@dataclass(slots=True)
+class IpConfig:
+    """IPv4 and IPv6."""
+
+    ttl: int = 64
+    reassembly_timeout_ns: int = 30 * SECOND
+    """How long fragments wait for the rest.  RFC 1122 §3.3.2 asks for 60 to 120 s, RFC 8200 §4.5 for 60; Linux has 30."""
+    reassembly_limit_bytes: int = 4 << 20
+    """All fragments held, of all sources."""
+    reassembly_limit_source_bytes: int = 1 << 20
+    reassembly_limit_fragments: int = 1024
+    """Fragments of one packet (64 KiB in pieces of the least size)."""
+    extension_headers_limit: int = 8
+    options_limit: int = 8
+    """Unknown or padding options of one IPv6 header (RFC 8504 §5.3)."""
+    icmp_errors_per_second: int = 1000
+    """Token bucket for all ICMP errors sent (RFC 4443 §2.4 f)."""
+    icmp_errors_burst: int = 50
+    icmp_errors_per_destination_per_second: int = 10
+    icmp_echo_ignore_broadcasts: bool = True
+    path_mtu_lifetime_ns: int = 600 * SECOND
+    """After this a learned path MTU is forgotten (RFC 1191 §6.3, RFC 8201 §4)."""
+    path_mtu_entries: int = 4096
+    path_mtu_floor_ipv4: int = 552
+    """A smaller next-hop MTU in an ICMP message is taken as this (Linux's min_pmtu)."""
+
+
+@dataclass(slots=True)
+class UdpConfig:
+    """UDP."""
+
+    receive_buffer: int = 1 << 20
+    """Bytes of queued datagrams of one socket (SO_RCVBUF's default)."""
+    send_buffer: int = 1 << 20
+    flow_cache_per_socket: int = 256
+    """Remote endpoints of one unconnected socket that the fast path knows."""
+
+
+@dataclass(slots=True)
+class TcpConfig:
+    """TCP.  Names as in Linux's net.ipv4.tcp_* where there is one."""
+
+    receive_buffer: int = 1 << 20
+    """The most bytes received and not read; also the largest window advertised."""
+    send_buffer: int = 4 << 20
+    """The most bytes written and not acknowledged."""
+    window_scaling: bool = True
+    timestamps: bool = True
+    sack: bool = True
+    congestion_control: str = "reno"
+    initial_window_segments: int = 10
+    """RFC 6928 §2."""
+    rto_initial_ns: int = SECOND
+    """RFC 6298 §2.1."""
+    rto_min_ns: int = 200 * MILLISECOND
+    rto_max_ns: int = 120 * SECOND
+    delayed_ack_ns: int = 40 * MILLISECOND
+    syn_retries: int = 6
+    synack_retries: int = 5
+    retries1: int = 3
+    """R1 of RFC 9293 §3.8.3: retransmissions before the trouble is reported (SHLD-9, SHLD-10)."""
+    retries2: int = 15
+    """R2 of RFC 9293 §3.8.3: retransmissions before the connection is aborted; with back-off over 100 s (SHLD-11)."""
+    msl_ns: int = 30 * SECOND
+    """TIME-WAIT lasts twice this.  Linux's 60 s in total, not RFC 9293's 4 minutes."""
+    fin_wait_2_timeout_ns: int = 60 * SECOND
+    """How long FIN-WAIT-2 may last once no process holds the socket."""
+    keepalive_time_ns: int = 7200 * SECOND
+    keepalive_interval_ns: int = 75 * SECOND
+    keepalive_probes: int = 9
+    challenge_ack_per_second: int = 1000
+    """RFC 5961 §7, for the whole stack."""
+    invalid_ack_interval_ns: int = 500 * MILLISECOND
+    """At most one duplicate ACK a connection in this time for segments that are out of window."""
+    out_of_order_ranges: int = 256
+    """The most separate ranges of out-of-order data of one connection."""
+    listen_backlog_max: int = 4096
+    """Linux's somaxconn."""
+    mss_default_ipv4: int = 536
+    mss_default_ipv6: int = 1220
+    mss_min: int = 48
+    """A smaller MSS option is taken as this (Linux's min_snd_mss)."""
+
+
+@dataclass(slots=True)
+class StackConfig:
+    """All of a stack."""
+
+    ip: IpConfig = field(default_factory=IpConfig)
+    udp: UdpConfig = field(default_factory=UdpConfig)
+    tcp: TcpConfig = field(default_factory=TcpConfig)
+    ephemeral_ports: tuple[int, int] = (1024, 65535)
+    """First and last port that the stack picks itself (RFC 6056 §3.2)."""
+    endpoints_limit: int = 1 << 20
+    """Sockets of one stack; beyond it open() gives EMFILE."""
+
+
+@dataclass(slots=True)
+class SocketOptions:
+    """What setsockopt() changes on one endpoint.  Times in nanoseconds; None means the stack's default."""
+
+    reuse_address: bool = False
+    reuse_port: bool = False
+    ipv6_only: bool = False
+    broadcast: bool = False
+    ttl: int | None = None
+    """IP_TTL and IPV6_UNICAST_HOPS."""
+    multicast_ttl: int = 1
+    multicast_loop: bool = True
+    traffic_class: int = 0
+    """IP_TOS and IPV6_TCLASS: DSCP and ECN bits."""
+    flow_label: int | None = None
+    receive_traffic_class: bool = False
+    receive_ttl: bool = False
+    receive_packet_info: bool = False
+    receive_errors: bool = False
+    """IP_RECVERR, IPV6_RECVERR: keep ICMP errors for MSG_ERRQUEUE and report soft ones too."""
+    path_mtu_discovery: bool = True
+    """IP_MTU_DISCOVER: True is IP_PMTUDISC_WANT or DO, False is DONT."""
+    header_included: bool = False
+    receive_buffer: int | None = None
+    send_buffer: int | None = None
+    no_checksum: bool = False
+    """SO_NO_CHECK: IPv4 UDP datagrams leave with checksum zero."""
+    linger_ns: int | None = None
+    """SO_LINGER: None is off; 0 aborts on close."""
+    out_of_band_inline: bool = False
+    no_delay: bool = False
+    cork: bool = False
+    keepalive: bool = False
+    keepalive_time_ns: int | None = None
+    keepalive_interval_ns: int | None = None
+    keepalive_probes: int | None = None
+    user_timeout_ns: int = 0
+    max_segment: int = 0
+    """TCP_MAXSEG: 0 is none."""
+    syn_retries: int | None = None
+    congestion_control: str | None = None
+    quick_ack: bool = False

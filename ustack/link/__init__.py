@@ -1,0 +1,1 @@
+"""Devices: where packets come from and go to."""
