@@ -51,6 +51,11 @@ class DropReason(enum.Enum):
     ICMP_QUOTE = ("ICMP error quotes no packet that we sent", "RFC 5927 §4.1")
     ICMP_SOURCE_QUENCH = ("source quench is deprecated", "RFC 6633 §3")
     ICMP_BROADCAST_ECHO = ("echo request to a broadcast or multicast address", "RFC 1122 §3.2.2.6")
+    # Group management.
+    IGMP_MALFORMED = ("IGMP message has a length or count that does not fit", "RFC 3376 §4, §7.1")
+    IGMP_CHECKSUM = ("IGMP checksum is wrong", "RFC 3376 §4.1.2")
+    IGMP_UNKNOWN_TYPE = ("IGMP message type is unknown", "RFC 3376 §4")
+    MLD_MALFORMED = ("MLD message has a length or count that does not fit", "RFC 3810 §5, §8.1")
     # UDP.
     UDP_LENGTH = ("UDP length does not fit the packet", "RFC 768")
     UDP_CHECKSUM = ("UDP checksum is wrong", "RFC 768, RFC 1122 §4.1.3.4")
@@ -84,7 +89,7 @@ class DropReason(enum.Enum):
     TCP_NO_ACK_FLAG = ("segment without ACK", "RFC 9293 §3.10.7.4, fifth check")
     TCP_ACK_UNSENT = ("acknowledgment of something not yet sent", "RFC 9293 §3.10.7.4, fifth check")
     TCP_ACK_TOO_OLD = ("acknowledgment is too old: possible injection, challenged", "RFC 5961 §5.2")
-    TCP_SYN_RECEIVED_BAD_ACK = ("unacceptable ACK in SYN-RECEIVED: answered with RST", "RFC 9293 §3.10.7.4, fifth check")
+    TCP_SYN_RECEIVED_BAD_ACK = ("bad ACK in SYN-RECEIVED: answered with RST", "RFC 9293 §3.10.7.4, fifth check")
     TCP_DATA_AFTER_CLOSE = ("data for a socket that was closed: answered with RST", "RFC 9293 §3.10.7.4 (SHLD-3)")
     TCP_OUT_OF_ORDER_LIMIT = ("too many out-of-order ranges", "RFC 9293 §3.10.7.4, seventh check")
     TCP_TIME_WAIT = ("segment for a connection in TIME-WAIT", "RFC 9293 §3.10.7.4")
@@ -111,6 +116,22 @@ class Drop(Exception):
     def __str__(self) -> str:
         text = f"{self.reason.name}: {self.reason.what} ({self.reason.clause})"
         return f"{text}: {self.detail}" if self.detail else text
+
+
+class ParameterProblem(Drop):
+    """A drop of which the source should hear by ICMP Parameter Problem: RFC 1122 §3.2.2.5, RFC 4443 §3.4.
+
+    `code` and `pointer` are the message's; the pointer counts from the start of the IP header.  `unless_multicast` is False
+    only where RFC 4443 §2.4 (e.3) allows the report on a packet to a multicast address too.
+    """
+
+    def __init__(
+        self, reason: DropReason, code: int, pointer: int, detail: str = "", *, unless_multicast: bool = True
+    ) -> None:
+        super().__init__(reason, detail)
+        self.code = code
+        self.pointer = pointer
+        self.unless_multicast = unless_multicast
 
 
 class DropCounters(Counter[DropReason]):

@@ -1,0 +1,196 @@
+"""TCP options.  RFC 9293 §3.2; 7323 (window scale, timestamps), 2018 (SACK), 7413 (Fast Open), 5482 (user time-out), 2385 (MD5).
+
+`build` lays options out as Linux does, so that captures look familiar and public packetdrill scripts match byte for byte.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ustack.drops import Drop, DropReason
+
+END = 0
+NO_OPERATION = 1
+MAXIMUM_SEGMENT_SIZE = 2
+WINDOW_SCALE = 3
+SACK_PERMITTED = 4
+SACK = 5
+TIMESTAMPS = 8
+MD5_SIGNATURE = 19
+USER_TIMEOUT = 28
+FAST_OPEN = 34
+
+MAXIMUM_SACK_BLOCKS = 4
+MAXIMUM_OPTIONS_LENGTH = 40
+TIMESTAMPS_LENGTH = 12
+"""Of the timestamps option with the two no-operations before it."""
+
+_BLOCK = struct.Struct("!II")
+_TIMESTAMPS = struct.Struct("!III")
+_WORD = struct.Struct("!H")
+_ALIGNED_TIMESTAMPS = NO_OPERATION << 24 | NO_OPERATION << 16 | TIMESTAMPS << 8 | 10
+_ALIGNED_TIMESTAMPS_START = _ALIGNED_TIMESTAMPS.to_bytes(4, "big")
+_PERMITTED_TIMESTAMPS = SACK_PERMITTED << 24 | 2 << 16 | TIMESTAMPS << 8 | 10
+_FIXED_LENGTHS = {
+    MAXIMUM_SEGMENT_SIZE: 4,
+    WINDOW_SCALE: 3,
+    SACK_PERMITTED: 2,
+    TIMESTAMPS: 10,
+    MD5_SIGNATURE: 18,
+    USER_TIMEOUT: 4,
+}
+_SACK_LENGTHS = frozenset((10, 18, 26, 34))
+_FAST_OPEN_LENGTHS = frozenset((2, 6, 8, 10, 12, 14, 16, 18))
+
+
+@dataclass(slots=True)
+class TcpOptions:
+    """All options of one segment; of one that occurs more than once, the last.  None is absent."""
+
+    mss: int | None = None
+    window_scale: int | None = None
+    """The shift as on the wire, 0 to 255; RFC 7323 §2.3 takes more than 14 as 14."""
+    sack_permitted: bool = False
+    sack_blocks: tuple[tuple[int, int], ...] = ()
+    """Left and right edges: sequence numbers."""
+    timestamps: tuple[int, int] | None = None
+    """TSval and TSecr."""
+    fast_open_cookie: bytes | None = None
+    """b"" asks for a cookie."""
+    user_timeout: int | None = None
+    """The 16 bits as on the wire: the granularity bit (minutes, not seconds) and 15 bits of time."""
+    md5: bytes | None = None
+    unknown: tuple[tuple[int, bytes], ...] = ()
+    """Kind and data of every other option."""
+
+
+def parse_options(options: bytes) -> TcpOptions:
+    """All options, unknown ones too.  Raises `Drop` for an illegal length.  RFC 9293 §3.2 (MUST-5, MUST-6, MUST-7, MUST-68)."""
+    found = TcpOptions()
+    if len(options) == TIMESTAMPS_LENGTH and options.startswith(_ALIGNED_TIMESTAMPS_START):
+        found.timestamps = _BLOCK.unpack_from(options, 4)
+        return found
+    position = 0
+    end = len(options)
+    while position < end:
+        kind = options[position]
+        if kind == END:
+            break
+        if kind == NO_OPERATION:
+            position += 1
+            continue
+        length = _option_length(options, position)
+        _take(found, kind, options[position + 2 : position + length])
+        position += length
+    return found
+
+
+def _option_length(options: bytes, position: int) -> int:
+    """The length of the option at `position`, checked against its kind and the bytes left."""
+    kind = options[position]
+    left = len(options) - position
+    length = options[position + 1] if left > 1 else 0
+    legal = 2 <= length <= left and length == _FIXED_LENGTHS.get(kind, length)
+    if not legal or (kind == SACK and length not in _SACK_LENGTHS):
+        raise Drop(DropReason.TCP_OPTION_LENGTH, f"option {kind} of length {length}, {left} bytes left")
+    return length
+
+
+def _take(found: TcpOptions, kind: int, data: bytes) -> None:
+    """Note one option.  A Fast Open cookie of a wrong length is no more than an unknown option (RFC 7413 §4.1.1)."""
+    match kind:
+        case 8:
+            found.timestamps = _BLOCK.unpack(data)
+        case 5:
+            found.sack_blocks = tuple(_BLOCK.iter_unpack(data))
+        case 2:
+            found.mss = int.from_bytes(data, "big")
+        case 3:
+            found.window_scale = data[0]
+        case 4:
+            found.sack_permitted = True
+        case 28:
+            found.user_timeout = int.from_bytes(data, "big")
+        case 19:
+            found.md5 = data
+        case 34 if len(data) + 2 in _FAST_OPEN_LENGTHS:
+            found.fast_open_cookie = data
+        case _:
+            found.unknown += ((kind, data),)
+
+
+def build(options: TcpOptions) -> bytes:
+    """All options, padded to 32 bits, in Linux's order: MD5, MSS, SACK permitted, timestamps, window scale, SACK, Fast Open."""
+    parts = []
+    if options.md5 is not None:
+        parts.append(build_md5(options.md5))
+    if options.mss is not None:
+        parts.append(build_mss(options.mss))
+    if options.timestamps is not None:
+        parts.append(build_timestamps(*options.timestamps, sack_permitted=options.sack_permitted))
+    elif options.sack_permitted:
+        parts.append(build_sack_permitted())
+    if options.window_scale is not None:
+        parts.append(build_window_scale(options.window_scale))
+    if options.sack_blocks:
+        parts.append(build_sack(options.sack_blocks))
+    if options.fast_open_cookie is not None:
+        parts.append(build_fast_open(options.fast_open_cookie))
+    if options.user_timeout is not None:
+        parts.append(build_user_timeout(options.user_timeout))
+    parts.extend(build_option(kind, data) for kind, data in options.unknown)
+    return pad(b"".join(parts))
+
+
+def pad(options: bytes) -> bytes:
+    """Options padded with end-of-list to 32 bits (MUST-69)."""
+    return options + bytes(-len(options) % 4)
+
+
+def build_option(kind: int, data: bytes) -> bytes:
+    """Any option, not aligned."""
+    return bytes((kind, 2 + len(data))) + data
+
+
+def build_mss(mss: int) -> bytes:
+    """Maximum segment size, 4 bytes.  RFC 9293 §3.7.1."""
+    return b"\x02\x04" + _WORD.pack(mss)
+
+
+def build_window_scale(shift: int) -> bytes:
+    """No-operation and window scale, 4 bytes.  RFC 7323 §2.2."""
+    return bytes((NO_OPERATION, WINDOW_SCALE, 3, shift))
+
+
+def build_sack_permitted() -> bytes:
+    """Two no-operations and SACK permitted, 4 bytes.  RFC 2018 §2."""
+    return b"\x01\x01\x04\x02"
+
+
+def build_timestamps(value: int, echo: int, *, sack_permitted: bool = False) -> bytes:
+    """Two no-operations, or SACK permitted, and timestamps: 12 bytes.  RFC 7323 §3.2, appendix A."""
+    return _TIMESTAMPS.pack(_PERMITTED_TIMESTAMPS if sack_permitted else _ALIGNED_TIMESTAMPS, value, echo)
+
+
+def build_sack(blocks: Iterable[tuple[int, int]]) -> bytes:
+    """Two no-operations and up to four SACK blocks, 4 + 8 a block bytes.  RFC 2018 §3."""
+    data = b"".join(_BLOCK.pack(left, right) for left, right in blocks)
+    return bytes((NO_OPERATION, NO_OPERATION, SACK, 2 + len(data))) + data
+
+
+def build_fast_open(cookie: bytes) -> bytes:
+    """A Fast Open cookie or, empty, the request for one; no-operations after it.  RFC 7413 §4.1.1."""
+    option = build_option(FAST_OPEN, cookie)
+    return option + b"\x01" * (-len(option) % 4)
+
+
+def build_user_timeout(value: int) -> bytes:
+    """User time-out, 4 bytes: `value` is granularity bit and time.  RFC 5482 §3."""
+    return b"\x1c\x04" + _WORD.pack(value)
+
+
+def build_md5(digest: bytes) -> bytes:
+    """Two no-operations and the MD5 signature, 20 bytes.  RFC 2385 §3."""
+    return b"\x01\x01\x13\x12" + digest
