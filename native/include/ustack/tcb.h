@@ -53,6 +53,13 @@ enum {
     RETRANSMIT_REORDERING = 4,
 };
 
+/* tcb.in_recovery */
+enum {
+    RECOVERY_NONE = 0,
+    RECOVERY_FAST = 1,         /* fast recovery, RFC 6582 */
+    RECOVERY_TIMEOUT = 2,      /* after a retransmission time-out */
+};
+
 struct tcb {
     /* Identity: the flow, and the IP header's fields. */
     uint8_t local_address[16];
@@ -115,7 +122,7 @@ struct tcb {
     uint8_t retransmit_kind;   /* RETRANSMIT_: what deadline_ns[TIMER_RETRANSMIT] is for */
     uint8_t backoff;           /* doublings of the time-out so far */
     uint8_t keepalive_probes_sent;
-    uint8_t in_recovery;       /* 0 no, 1 fast recovery, 2 after a time-out */
+    uint8_t in_recovery;       /* RECOVERY_ */
     uint32_t dup_acks;
     uint32_t recovery_point;
     uint64_t first_retransmit_ns; /* when the trouble began, 0 for none */
