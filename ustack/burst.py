@@ -1,6 +1,7 @@
 """`Burst`: an arena of frames between a device and the stack; the memory is C's (`native/include/ustack/burst.h`).
 
-A frame starts at the IP header.  Frames may be super-segments with offload metadata, as a TUN device with IFF_VNET_HDR has them.
+A frame starts at the IP header.  Frames may be super-segments with offload metadata, as a TUN device with IFF_VNET_HDR
+has them.
 """
 
 from __future__ import annotations
@@ -38,6 +39,16 @@ class Burst:
         """The bytes of every frame."""
         for index in range(self.cdata.count):
             yield self.frame(index)
+
+    def completed(self, index: int) -> bytes:
+        """A copy of frame `index` whose transport checksum is complete, as a capture should show it."""
+        frame = self.cdata.frames[index]
+        data = bytearray(self.frame(index))
+        start, field = frame.checksum_start, frame.checksum_start + frame.checksum_offset
+        if frame.flags & lib.FRAME_NEEDS_CHECKSUM and field + 2 <= len(data):
+            checksum = lib.checksum_compute(ffi.from_buffer(data) + start, len(data) - start, 0) or 0xFFFF
+            data[field : field + 2] = checksum.to_bytes(2, "big")
+        return bytes(data)
 
     def append(self, packet: bytes | bytearray | memoryview) -> bool:
         """Append a copy of a packet; False if there is no room."""

@@ -17,7 +17,7 @@ class IpConfig:
 
     ttl: int = 64
     reassembly_timeout_ns: int = 30 * SECOND
-    """How long fragments wait for the rest.  RFC 1122 §3.3.2 asks for 60 to 120 s, RFC 8200 §4.5 for 60; Linux has 30."""
+    """How long fragments wait for the rest.  RFC 1122 §3.3.2 asks for 60 to 120 s, RFC 8200 §4.5 for 60, Linux 30."""
     reassembly_limit_bytes: int = 4 << 20
     """All fragments held, of all sources."""
     reassembly_limit_source_bytes: int = 1 << 20

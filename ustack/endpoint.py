@@ -1,8 +1,8 @@
 """`Endpoint`: what every kind of socket has inside the core: TCP connection, TCP listener, UDP, raw.
 
-An endpoint's calls never block and never sleep: where a call must wait it raises `BlockingIOError` (EAGAIN), and the floor
-above waits for the right bit of `readiness()`.  All calls that can send take `now`, monotonic nanoseconds.  Addresses are
-packed bytes, IPv4-mapped ones already unmapped; the wildcard is all zeros.
+An endpoint's calls never block and never sleep: where a call must wait it raises `BlockingIOError` (EAGAIN), and the
+floor above waits for the right bit of `readiness()`.  All calls that can send take `now`, monotonic nanoseconds.
+Addresses are packed bytes, IPv4-mapped ones already unmapped; the wildcard is all zeros.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ Address = tuple[bytes, int]
 class Endpoint:
     """A socket of the core.
 
-    `family` is AF_INET or AF_INET6 (a dual-mode INET6 endpoint may have IPv4 addresses), `kind` a SOCK_ type.  `observer`
-    belongs to the floor above: if not None, the stack's events for this endpoint are passed to it by the driver.
+    `family` is AF_INET or AF_INET6 (a dual-mode INET6 endpoint may have IPv4 addresses), `kind` a SOCK_ type.
+    `observer` belongs to the floor above: if not None, the driver passes it the stack's events for this endpoint.
     """
 
     __slots__ = (
@@ -68,7 +68,7 @@ class Endpoint:
             raise errors.error(self.take_error())
 
     def bind(self, address: bytes, port: int) -> None:
-        """Bind to a local address and port; port 0 picks an ephemeral one.  Raises EINVAL, EADDRINUSE, EADDRNOTAVAIL."""
+        """Bind to a local address and port; port 0 picks an ephemeral one.  EINVAL, EADDRINUSE, EADDRNOTAVAIL."""
         raise errors.error(errno.EOPNOTSUPP)
 
     def connect(self, address: bytes, port: int, now: int) -> None:

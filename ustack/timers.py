@@ -1,7 +1,7 @@
 """Deadlines of many owners in one queue, lazily: an owner has at most one live entry, and moving it later is free.
 
-An owner keeps its own deadlines as data and says only the earliest one here.  A deadline that moves later leaves the old
-entry where it is: when that comes up, the owner is asked again.  Times are monotonic nanoseconds.
+An owner keeps its own deadlines as data and says only the earliest one here.  A deadline that moves later leaves the
+old entry where it is: when that comes up, the owner is asked again.  Times are monotonic nanoseconds.
 """
 
 from __future__ import annotations
