@@ -103,6 +103,13 @@ class Endpoint:
         """The user lets go of the endpoint; the stack may still finish its work."""
         raise NotImplementedError
 
+    def option_changed(self, name: str, now: int) -> None:
+        """`options.<name>` was set by the user: act on it.  An OSError refuses the change, and the old value returns."""
+
+    def ancillary(self) -> list[tuple[int, int, bytes]]:
+        """The control messages (level, type, data) of the datagram that `receive_into` gave last."""
+        return []
+
     def fail(self, number: int) -> None:
         """The network has ended this endpoint with errno `number`: record it; nothing is sent."""
         self.error = number
