@@ -92,6 +92,7 @@ class DropReason(enum.Enum):
     TCP_SYN_RECEIVED_BAD_ACK = ("bad ACK in SYN-RECEIVED: answered with RST", "RFC 9293 §3.10.7.4, fifth check")
     TCP_DATA_AFTER_CLOSE = ("data for a socket that was closed: answered with RST", "RFC 9293 §3.10.7.4 (SHLD-3)")
     TCP_OUT_OF_ORDER_LIMIT = ("too many out-of-order ranges", "RFC 9293 §3.10.7.4, seventh check")
+    TCP_RESET = ("RST at RCV.NXT: the connection is reset", "RFC 9293 §3.10.7.4, second check")
     TCP_TIME_WAIT = ("segment for a connection in TIME-WAIT", "RFC 9293 §3.10.7.4")
 
     @property
@@ -121,8 +122,8 @@ class Drop(Exception):
 class ParameterProblem(Drop):
     """A drop of which the source should hear by ICMP Parameter Problem: RFC 1122 §3.2.2.5, RFC 4443 §3.4.
 
-    `code` and `pointer` are the message's; the pointer counts from the start of the IP header.  `unless_multicast` is False
-    only where RFC 4443 §2.4 (e.3) allows the report on a packet to a multicast address too.
+    `code` and `pointer` are the message's; the pointer counts from the start of the IP header.  `unless_multicast` is
+    False only where RFC 4443 §2.4 (e.3) allows the report on a packet to a multicast address too.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Wire formats: one module a format, each with `parse` (bytes to a value, raising `Drop`) and `build` (a value to bytes).
+"""Wire formats: one module a format, with `parse` (bytes to a value, raising `Drop`) and `build` (values to bytes).
 
-Nothing here keeps state, asks the clock or decides what becomes of a packet.  A parser takes any bytes whatever and either
-returns a value that fits them or raises `Drop` with the reason; payloads stay views of the buffer that was passed in.
+Nothing here keeps state, asks the clock or decides what becomes of a packet.  A parser takes any bytes whatever and
+either returns a value that fits them or raises `Drop` with the reason; payloads stay views of the buffer passed in.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""ICMP for IPv4.  RFC 792, RFC 1122 §3.2.2, RFC 1191 (next-hop MTU), RFC 4884 (length of the quote), RFC 6918 (what is deprecated).
+"""ICMP for IPv4.  RFC 792, RFC 1122 §3.2.2.
 
     0                   1                   2                   3
     |     Type      |     Code      |           Checksum            |
     |                 Rest of the header, by type                   |
     |                            Body                               |
+
+The rest is also of RFC 1191 (next-hop MTU) and RFC 4884 (length of the quote); RFC 6918 says which types are no more.
 """
 
 from __future__ import annotations

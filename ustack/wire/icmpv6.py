@@ -1,9 +1,12 @@
-"""ICMP for IPv6.  RFC 4443, RFC 4884 (length of the quote); the types of RFC 4861 (neighbour discovery) and 3810 (MLD) by name.
+"""ICMP for IPv6.  RFC 4443.
 
     0                   1                   2                   3
     |     Type      |     Code      |           Checksum            |
     |                 Rest of the header, by type                   |
     |                            Body                               |
+
+The rest is also of RFC 4884 (length of the quote).  Of RFC 4861 (neighbour discovery) only the types are here; MLD is
+in `mld`.
 """
 
 from __future__ import annotations

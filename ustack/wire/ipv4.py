@@ -1,4 +1,4 @@
-"""The IPv4 header and its options.  RFC 791 §3.1, RFC 1122 §3.2.1, RFC 2474, RFC 3168.
+"""The IPv4 header and its options.  RFC 791 §3.1, RFC 1122 §3.2.1.
 
     0                   1                   2                   3
     |Version|  IHL  |Type of Service|          Total Length         |
@@ -7,6 +7,8 @@
     |                       Source Address                          |
     |                    Destination Address                        |
     |                    Options                    |    Padding    |
+
+The type of service is called traffic class, as in IPv6: DSCP (RFC 2474) and ECN (RFC 3168).
 """
 
 from __future__ import annotations
@@ -93,7 +95,7 @@ class Ipv4Header:
 
 @dataclass(slots=True)
 class Ipv4Option:
-    """One option but end-of-list or no-operation: `data` follows the length byte, `offset` is from the IP header's start."""
+    """One option: `data` follows the length byte, `offset` is from the IP header's start."""
 
     kind: int
     data: bytes
@@ -118,15 +120,18 @@ def parse_quoted(packet: Buffer) -> Ipv4Header:
     """The header of a packet that an ICMP error quotes: it may be cut, so total length and checksum are not checked."""
     if len(packet) < MINIMUM_HEADER_LENGTH:
         raise Drop(DropReason.TRUNCATED, f"{len(packet)} bytes of an IPv4 header")
-    first, tos, total_length, identification, fragment, ttl, protocol, checksum, source, destination = _HEADER.unpack_from(packet)
-    if first >> 4 != 4:
-        raise Drop(DropReason.NOT_IP, f"version {first >> 4}")
-    header_length = (first & 0xF) * 4
+    (
+        version_and_length, traffic_class, total_length, identification, fragment,
+        ttl, protocol, checksum, source, destination,
+    ) = _HEADER.unpack_from(packet)  # fmt: skip
+    if version_and_length >> 4 != 4:
+        raise Drop(DropReason.NOT_IP, f"version {version_and_length >> 4}")
+    header_length = (version_and_length & 0xF) << 2
     if not MINIMUM_HEADER_LENGTH <= header_length <= len(packet):
         raise Drop(DropReason.IP_HEADER_LENGTH, f"header length {header_length}, {len(packet)} bytes received")
     return Ipv4Header(
         header_length,
-        tos,
+        traffic_class,
         total_length,
         identification,
         fragment & DONT_FRAGMENT != 0,
@@ -160,9 +165,12 @@ def build(
     assert len(options) <= MAXIMUM_OPTIONS_LENGTH, "IPv4 options take at most 40 bytes"
     options += bytes(-len(options) % 4)
     header_length = MINIMUM_HEADER_LENGTH + len(options)
-    fragment = fragment_offset >> 3 | (DONT_FRAGMENT if dont_fragment else 0) | (MORE_FRAGMENTS if more_fragments else 0)
-    fields = (0x40 | header_length >> 2, traffic_class, header_length + payload_length, identification, fragment, ttl, protocol)
-    header = _HEADER.pack(*fields, 0, source, destination) + options
+    total_length = header_length + payload_length
+    fragment = fragment_offset >> 3 | dont_fragment * DONT_FRAGMENT | more_fragments * MORE_FRAGMENTS
+    header = _HEADER.pack(
+        0x40 | header_length >> 2, traffic_class, total_length, identification, fragment,
+        ttl, protocol, 0, source, destination,
+    ) + options  # fmt: skip
     checksum = internet_checksum(header)
     return header[:CHECKSUM_OFFSET] + checksum.to_bytes(2, "big") + header[SOURCE_OFFSET:]
 
@@ -170,8 +178,8 @@ def build(
 def parse_options(options: bytes) -> list[Ipv4Option]:
     """The options but end-of-list and no-operation, in order.
 
-    Raises `ParameterProblem` (IP_OPTION) with a pointer from the IP header's start for one that is malformed.  RFC 791 §3.1,
-    RFC 1122 §3.2.1.8, §3.2.2.5.
+    Raises `ParameterProblem` (IP_OPTION) with a pointer from the IP header's start for one that is malformed.
+    RFC 791 §3.1, RFC 1122 §3.2.1.8, §3.2.2.5.
     """
     found = []
     position = 0

@@ -1,10 +1,12 @@
-"""The IPv6 header.  RFC 8200 §3, RFC 6437 (flow label).  Extension headers are in `ipv6_ext`.
+"""The IPv6 header.  RFC 8200 §3.
 
     0                   1                   2                   3
     |Version| Traffic Class |              Flow Label               |
     |         Payload Length        |  Next Header  |   Hop Limit   |
     |                   Source Address, 128 bits                    |
     |                 Destination Address, 128 bits                 |
+
+Extension headers are in `ipv6_ext`; jumbograms (RFC 2675) are not spoken.
 """
 
 from __future__ import annotations

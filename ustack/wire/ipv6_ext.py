@@ -1,8 +1,8 @@
-"""IPv6 extension headers.  RFC 8200 §4; RFC 5095 (type 0 routing header), RFC 6946 (atomic fragments), RFC 7112 (header chain),
-RFC 8504 §5.3 (limits).
+"""IPv6 extension headers.  RFC 8200 §4.
 
-`walk` goes from the IPv6 header to the upper layer, and says what is wrong where it cannot.  Pointers and offsets count from
-the start of the packet.
+`walk` goes from the IPv6 header to the upper layer, and says what is wrong where it cannot.  Pointers and offsets count
+from the start of the packet.  Read also RFC 5095 (type 0 routing header), RFC 6946 (atomic fragments), RFC 7112 (header
+chain) and RFC 8504 §5.3 (limits).
 """
 
 from __future__ import annotations
@@ -114,8 +114,9 @@ def walk(
 ) -> ExtensionChain:
     """Go over the extension headers of a packet that ends where its payload length says.
 
-    `next_header` is the IPv6 header's, `offset` where that header lies.  `headers_limit` bounds the headers, `options_limit` the unknown
-    and padding options of each.  Raises `Drop`, or `ParameterProblem` where the source should hear of it.
+    `next_header` is the IPv6 header's, `offset` where that header lies.  `headers_limit` bounds the headers,
+    `options_limit` the unknown and padding options of each.  Raises `Drop`, or `ParameterProblem` where the source
+    should hear of it.
     """
     chain = ExtensionChain(next_header, offset, ipv6.NEXT_HEADER_OFFSET)
     while chain.protocol in EXTENSION_HEADERS:
@@ -128,9 +129,9 @@ def walk(
 
 
 def check_first_fragment(packet: Buffer, chain: ExtensionChain, upper_layer_length: int = 1) -> None:
-    """Raise unless a first fragment holds the whole header chain and `upper_layer_length` bytes more.  RFC 7112 §5, RFC 8200 §4.5.
+    """Raise unless a first fragment holds the whole header chain and `upper_layer_length` bytes more.
 
-    `chain` is what `walk` found in `packet`: it ends behind the fragment header.
+    RFC 7112 §5, RFC 8200 §4.5.  `chain` is what `walk` found in `packet`: it ends behind the fragment header.
     """
     protocol, offset = chain.protocol, chain.offset
     while protocol in EXTENSION_HEADERS and offset + 8 <= len(packet):
@@ -185,7 +186,10 @@ def check_routing(packet: Buffer, offset: int) -> None:
 
 
 def parse_options(packet: Buffer, start: int, end: int) -> Iterator[Ipv6Option]:
-    """Every option between two offsets, padding too; raises `ParameterProblem` at one that does not fit.  RFC 8200 §4.2."""
+    """Every option between two offsets, padding too.  Raises `ParameterProblem` at one that does not fit.
+
+    RFC 8200 §4.2.
+    """
     position = start
     while position < end:
         kind = packet[position]
@@ -235,7 +239,7 @@ def build_fragment(next_header: int, fragment_offset: int, more_fragments: bool,
 
 
 def build_options(options: Iterable[tuple[int, bytes]]) -> bytes:
-    """Options (type, data) in order, padded so that they fill a header with its two bytes before them.  RFC 8200 §4.2."""
+    """Options (type, data) in order, padded so that they fill a header behind its two bytes.  RFC 8200 §4.2."""
     block = b"".join(bytes((kind, len(data))) + data if kind != OPTION_PAD1 else b"\x00" for kind, data in options)
     missing = -(len(block) + 2) % 8
     if missing == 1:

@@ -1,4 +1,4 @@
-"""The TCP header.  RFC 9293 §3.1.  Options are in `tcp_options`.
+"""The TCP header.  RFC 9293 §3.1.
 
     0                   1                   2                   3
     |          Source Port          |       Destination Port        |
@@ -9,6 +9,8 @@
     |       |       |R|E|G|K|H|T|N|N|                               |
     |           Checksum            |         Urgent Pointer        |
     |                           Options                             |
+
+What is in the options is the business of `tcp_options`.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ _HEADER = struct.Struct("!HHIIHHHH")
 
 @dataclass(slots=True)
 class TcpHeader:
-    """A TCP header.  `data_offset` is in bytes; `reserved` is the four bits before CWR, as on the wire; so is `window`."""
+    """A TCP header.  `data_offset` is in bytes; `reserved` is the four bits before CWR; `window` is not scaled."""
 
     source_port: int
     destination_port: int

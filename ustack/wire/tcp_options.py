@@ -1,13 +1,16 @@
-"""TCP options.  RFC 9293 §3.2; 7323 (window scale, timestamps), 2018 (SACK), 7413 (Fast Open), 5482 (user time-out), 2385 (MD5).
+"""TCP options.  RFC 9293 §3.2.
 
-`build` lays options out as Linux does, so that captures look familiar and public packetdrill scripts match byte for byte.
+`build` lays options out as Linux does, so that captures look familiar and public packetdrill scripts match byte for
+byte.  The options are of RFC 7323 (window scale, timestamps), 2018 (SACK), 7413 (Fast Open), 5482 (user time-out) and
+2385 (MD5).
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ustack.drops import Drop, DropReason
 
@@ -33,18 +36,6 @@ _WORD = struct.Struct("!H")
 _ALIGNED_TIMESTAMPS = NO_OPERATION << 24 | NO_OPERATION << 16 | TIMESTAMPS << 8 | 10
 _ALIGNED_TIMESTAMPS_START = _ALIGNED_TIMESTAMPS.to_bytes(4, "big")
 _PERMITTED_TIMESTAMPS = SACK_PERMITTED << 24 | 2 << 16 | TIMESTAMPS << 8 | 10
-_FIXED_LENGTHS = {
-    MAXIMUM_SEGMENT_SIZE: 4,
-    WINDOW_SCALE: 3,
-    SACK_PERMITTED: 2,
-    TIMESTAMPS: 10,
-    MD5_SIGNATURE: 18,
-    USER_TIMEOUT: 4,
-}
-_SACK_LENGTHS = frozenset((10, 18, 26, 34))
-_FAST_OPEN_LENGTHS = frozenset((2, 6, 8, 10, 12, 14, 16, 18))
-
-
 @dataclass(slots=True)
 class TcpOptions:
     """All options of one segment; of one that occurs more than once, the last.  None is absent."""
@@ -67,62 +58,70 @@ class TcpOptions:
 
 
 def parse_options(options: bytes) -> TcpOptions:
-    """All options, unknown ones too.  Raises `Drop` for an illegal length.  RFC 9293 §3.2 (MUST-5, MUST-6, MUST-7, MUST-68)."""
+    """All options, unknown ones too.  Raises `Drop` for an illegal length.
+
+    RFC 9293 §3.2 (MUST-5, MUST-6, MUST-7, MUST-68).
+    """
     found = TcpOptions()
     if len(options) == TIMESTAMPS_LENGTH and options.startswith(_ALIGNED_TIMESTAMPS_START):
         found.timestamps = _BLOCK.unpack_from(options, 4)
         return found
     position = 0
-    end = len(options)
-    while position < end:
+    while position < len(options):
         kind = options[position]
         if kind == END:
             break
-        if kind == NO_OPERATION:
-            position += 1
-            continue
-        length = _option_length(options, position)
-        _take(found, kind, options[position + 2 : position + length])
-        position += length
+        position += 1 if kind == NO_OPERATION else _take(found, options, position)
     return found
 
 
-def _option_length(options: bytes, position: int) -> int:
-    """The length of the option at `position`, checked against its kind and the bytes left."""
+def _take(found: TcpOptions, options: bytes, position: int) -> int:
+    """Note the option at `position`, and return its length."""
     kind = options[position]
     left = len(options) - position
     length = options[position + 1] if left > 1 else 0
-    legal = 2 <= length <= left and length == _FIXED_LENGTHS.get(kind, length)
-    if not legal or (kind == SACK and length not in _SACK_LENGTHS):
+    data = options[position + 2 : position + length]
+    legal = 2 <= length <= left
+    known = _KNOWN.get(kind)
+    if legal and known and length in known.lengths:
+        setattr(found, known.attribute, known.decode(data))
+    elif legal and (known is None or kind == FAST_OPEN):
+        found.unknown += ((kind, data),)  # RFC 7413 §4.1.1: a cookie of a wrong length is ignored
+    else:
         raise Drop(DropReason.TCP_OPTION_LENGTH, f"option {kind} of length {length}, {left} bytes left")
     return length
 
 
-def _take(found: TcpOptions, kind: int, data: bytes) -> None:
-    """Note one option.  A Fast Open cookie of a wrong length is no more than an unknown option (RFC 7413 §4.1.1)."""
-    match kind:
-        case 8:
-            found.timestamps = _BLOCK.unpack(data)
-        case 5:
-            found.sack_blocks = tuple(_BLOCK.iter_unpack(data))
-        case 2:
-            found.mss = int.from_bytes(data, "big")
-        case 3:
-            found.window_scale = data[0]
-        case 4:
-            found.sack_permitted = True
-        case 28:
-            found.user_timeout = int.from_bytes(data, "big")
-        case 19:
-            found.md5 = data
-        case 34 if len(data) + 2 in _FAST_OPEN_LENGTHS:
-            found.fast_open_cookie = data
-        case _:
-            found.unknown += ((kind, data),)
+def _unsigned(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
+def _blocks(data: bytes) -> tuple[tuple[int, int], ...]:
+    return tuple(_BLOCK.iter_unpack(data))
+
+
+class _Known(NamedTuple):
+    """Where an option goes, which lengths it may have, and how its data is read."""
+
+    attribute: str
+    lengths: tuple[int, ...]
+    decode: Callable[[bytes], object]
+
+
+_KNOWN = {
+    MAXIMUM_SEGMENT_SIZE: _Known("mss", (4,), _unsigned),
+    WINDOW_SCALE: _Known("window_scale", (3,), _unsigned),
+    SACK_PERMITTED: _Known("sack_permitted", (2,), lambda _: True),
+    SACK: _Known("sack_blocks", (10, 18, 26, 34), _blocks),
+    TIMESTAMPS: _Known("timestamps", (10,), _BLOCK.unpack),
+    MD5_SIGNATURE: _Known("md5", (18,), bytes),
+    USER_TIMEOUT: _Known("user_timeout", (4,), _unsigned),
+    FAST_OPEN: _Known("fast_open_cookie", (2, 6, 8, 10, 12, 14, 16, 18), bytes),
+}
 
 
 def build(options: TcpOptions) -> bytes:
-    """All options, padded to 32 bits, in Linux's order: MD5, MSS, SACK permitted, timestamps, window scale, SACK, Fast Open."""
+    """All options, padded to 32 bits, in the order and alignment that Linux uses."""
     parts = []
     if options.md5 is not None:
         parts.append(build_md5(options.md5))

@@ -1,8 +1,10 @@
-"""The UDP header.  RFC 768, RFC 1122 §4.1, RFC 8200 §8.1.
+"""The UDP header.  RFC 768.
 
     0                   1                   2                   3
     |          Source Port          |       Destination Port        |
     |             Length            |           Checksum            |
+
+The checksum's rules are also of RFC 1122 §4.1.3.4 and RFC 8200 §8.1.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class UdpHeader:
 
 
 def parse(datagram: Buffer) -> UdpHeader:
-    """The header of a datagram whose length is right; `verify` checks the checksum.  Bytes beyond the length are let be."""
+    """The header of a datagram whose length is right; bytes beyond it are let be.  `verify` checks the checksum."""
     if len(datagram) < HEADER_LENGTH:
         raise Drop(DropReason.TRUNCATED, f"{len(datagram)} bytes of a UDP header")
     header = UdpHeader(*_HEADER.unpack_from(datagram))
