@@ -7,7 +7,7 @@
 #include "ustack/checksum.h"
 
 enum {
-    HEADROOM = 10, /* a struct virtio_net_hdr */
+    LEAST_CAPACITY = FRAME_HEADROOM + FRAME_MAX,
 };
 
 struct burst *burst_new(uint32_t capacity)
@@ -17,7 +17,7 @@ struct burst *burst_new(uint32_t capacity)
     if (burst == NULL) {
         return NULL;
     }
-    burst->capacity = capacity < FRAME_MAX + HEADROOM ? FRAME_MAX + HEADROOM : capacity;
+    burst->capacity = capacity < LEAST_CAPACITY ? LEAST_CAPACITY : capacity;
     burst->data = malloc(burst->capacity);
     if (burst->data == NULL) {
         free(burst);
@@ -50,12 +50,17 @@ void burst_drop(struct burst *burst, uint32_t count)
     memmove(burst->frames, burst->frames + count, burst->count * sizeof burst->frames[0]);
 }
 
+int burst_fits_all(const struct burst *burst, uint32_t frames, uint64_t bytes)
+{
+    uint64_t room = burst->capacity - burst->used;
+
+    return frames <= BURST_FRAMES - burst->count &&
+           bytes + (uint64_t)frames * FRAME_HEADROOM <= room;
+}
+
 int burst_fits(const struct burst *burst, uint32_t length)
 {
-    uint32_t room = burst->capacity - burst->used;
-
-    return burst->count < BURST_FRAMES && length <= FRAME_MAX && room >= HEADROOM &&
-           length <= room - HEADROOM;
+    return length <= FRAME_MAX && burst_fits_all(burst, 1, length);
 }
 
 uint8_t *burst_reserve(struct burst *burst, uint32_t length)
@@ -67,8 +72,8 @@ uint8_t *burst_reserve(struct burst *burst, uint32_t length)
         return NULL;
     }
     frame = &burst->frames[burst->count++];
-    *frame = (struct frame){.offset = burst->used + HEADROOM, .length = length, .taken = HEADROOM};
-    burst->used += HEADROOM + length;
+    *frame = (struct frame){.offset = burst->used + FRAME_HEADROOM, .length = length};
+    burst->used = frame->offset + length;
     return burst->data + frame->offset;
 }
 
@@ -99,7 +104,6 @@ int burst_append_frame(struct burst *burst, const struct burst *from, uint32_t i
     }
     copy = &burst->frames[burst->count - 1];
     frame.offset = copy->offset;
-    frame.taken = copy->taken;
     *copy = frame;
     return 0;
 }

@@ -4,14 +4,19 @@
 
 #include "bytes.h"
 
-/* The one's complement sum does not depend on the byte order of the words (RFC 1071 §2 B), so data
- * is summed as words of the machine, 32 bits wide into 64-bit accumulators, and only the result is
- * put into network order. */
+/* The one's complement sum does not depend on the byte order of the words, and words may be summed
+ * in wider pieces (RFC 1071 §2 B and C). So data is read as the machine's 64-bit words, whose
+ * halves are added in 64-bit lanes without a carry to care for, four of each: the compiler turns
+ * them into vector additions. Only the folded result is put into network order. */
 
 enum {
-    BLOCK = 64, /* bytes summed in one round: 16 words, which the compiler turns into vector
-                   additions */
-    BLOCK_WORDS = BLOCK / 4,
+    LANES = 4,
+    BLOCK = LANES * 8, /* bytes in one round */
+};
+
+struct lanes {
+    uint64_t low[LANES];
+    uint64_t high[LANES];
 };
 
 static uint16_t fold(uint64_t sum)
@@ -29,40 +34,72 @@ static uint16_t swap_order(uint16_t sum)
 {
     uint8_t bytes[2];
 
-    memcpy(bytes, &sum, 2);
+    memcpy(bytes, &sum, sizeof bytes);
     return load16(bytes);
 }
 
-/* The sum of the words of up to 63 bytes, the last one padded with zeros. */
-static uint64_t sum_tail(const uint8_t *data, size_t length)
+static inline void lanes_add(struct lanes *lanes, const uint64_t *words)
 {
-    uint32_t words[BLOCK_WORDS] = {0};
+    for (int i = 0; i < LANES; i++) {
+        lanes->low[i] += words[i] & 0xFFFFFFFF;
+        lanes->high[i] += words[i] >> 32;
+    }
+}
+
+/* No lane has carried before 2^32 rounds. */
+static inline uint64_t lanes_sum(const struct lanes *lanes)
+{
     uint64_t sum = 0;
 
-    memcpy(words, data, length);
-    for (int i = 0; i < BLOCK_WORDS; i++) {
-        sum += words[i];
+    for (int i = 0; i < LANES; i++) {
+        sum += lanes->low[i] + lanes->high[i];
     }
     return sum;
+}
+
+static inline uint64_t load_native(const uint8_t *at, size_t length)
+{
+    uint64_t word = 0;
+
+    memcpy(&word, at, length);
+    return (word & 0xFFFFFFFF) + (word >> 32);
+}
+
+/* The sum of fewer than BLOCK bytes, an odd last one padded with zero. */
+static inline uint64_t sum_rest(const uint8_t *data, size_t length)
+{
+    uint64_t sum = 0;
+
+    for (; length >= 8; data += 8, length -= 8) {
+        sum += load_native(data, 8);
+    }
+    if (length & 4) {
+        sum += load_native(data, 4);
+        data += 4;
+    }
+    if (length & 2) {
+        sum += load_native(data, 2);
+        data += 2;
+    }
+    return length & 1 ? sum + load_native(data, 1) : sum;
 }
 
 uint16_t checksum_add(const uint8_t *data, size_t length, uint16_t initial)
 {
     uint64_t sum = swap_order(initial);
 
-    while (length >= BLOCK) {
-        uint32_t words[BLOCK_WORDS];
-        memcpy(words, data, BLOCK);
-        for (int i = 0; i < BLOCK_WORDS; i++) {
-            sum += words[i];
-        }
-        data += BLOCK;
-        length -= BLOCK;
+    if (length >= BLOCK) {
+        struct lanes lanes = {{0}, {0}};
+        do {
+            uint64_t words[LANES];
+            memcpy(words, data, BLOCK);
+            lanes_add(&lanes, words);
+            data += BLOCK;
+            length -= BLOCK;
+        } while (length >= BLOCK);
+        sum += lanes_sum(&lanes);
     }
-    if (length > 0) {
-        sum += sum_tail(data, length);
-    }
-    return swap_order(fold(sum));
+    return swap_order(fold(sum + sum_rest(data, length)));
 }
 
 uint16_t checksum_compute(const uint8_t *data, size_t length, uint16_t initial)
@@ -92,20 +129,21 @@ uint16_t checksum_copy(uint8_t *to, const uint8_t *from, size_t length, uint16_t
 {
     uint64_t sum = swap_order(initial);
 
-    while (length >= BLOCK) {
-        uint32_t words[BLOCK_WORDS];
-        memcpy(words, from, BLOCK);
-        memcpy(to, words, BLOCK);
-        for (int i = 0; i < BLOCK_WORDS; i++) {
-            sum += words[i];
-        }
-        to += BLOCK;
-        from += BLOCK;
-        length -= BLOCK;
+    if (length >= BLOCK) {
+        struct lanes lanes = {{0}, {0}};
+        do {
+            uint64_t words[LANES];
+            memcpy(words, from, BLOCK);
+            memcpy(to, words, BLOCK);
+            lanes_add(&lanes, words);
+            to += BLOCK;
+            from += BLOCK;
+            length -= BLOCK;
+        } while (length >= BLOCK);
+        sum += lanes_sum(&lanes);
     }
     if (length > 0) {
         memcpy(to, from, length);
-        sum += sum_tail(from, length);
     }
-    return swap_order(fold(sum));
+    return swap_order(fold(sum + sum_rest(to, length)));
 }

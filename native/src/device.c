@@ -7,7 +7,7 @@
 /* The header of virtio 1.2 §5.1.6 in its legacy form of 10 bytes, as a TUN device with IFF_VNET_HDR
  * has it: fields in the byte order of the machine. */
 enum {
-    VNET_HEADER = 10,
+    VNET_HEADER = FRAME_HEADROOM,
     VNET_FLAGS = 0,
     VNET_GSO_TYPE = 1,
     VNET_HEADER_LENGTH = 2,
@@ -29,7 +29,10 @@ static uint16_t load_native16(const uint8_t *at)
     return value;
 }
 
-static void store_native16(uint8_t *at, uint16_t value) { memcpy(at, &value, sizeof value); }
+static void store_native16(uint8_t *at, uint16_t value)
+{
+    memcpy(at, &value, sizeof value);
+}
 
 static int gso_is_sound(const struct frame *frame)
 {
@@ -103,35 +106,34 @@ static ssize_t read_some(int descriptor, uint8_t *data, size_t length)
     return result < 0 ? -errno : result;
 }
 
-/* Read one frame behind the last one. Its length and the header's, or -errno. */
-static ssize_t read_frame(int descriptor, struct burst *burst, uint32_t header)
+/* Read one frame behind the last one, for which there is room. 0, or -errno. */
+static int read_frame(int descriptor, struct burst *burst, uint32_t header_length)
 {
-    uint8_t *room = burst->data + burst->used + VNET_HEADER - header;
-    ssize_t result = read_some(descriptor, room, header + (size_t)FRAME_MAX);
+    uint32_t offset = burst->used + FRAME_HEADROOM;
+    uint8_t *header = burst->data + offset - header_length;
+    ssize_t result = read_some(descriptor, header, header_length + (size_t)FRAME_MAX);
     struct frame *frame;
 
-    if (result < (ssize_t)header) {
-        return result;
+    if (result < (ssize_t)header_length) {
+        return result < 0 ? (int)result : 0;
     }
     frame = &burst->frames[burst->count++];
-    *frame = (struct frame){.offset = burst->used + VNET_HEADER,
-                            .length = (uint32_t)result - header,
-                            .taken = VNET_HEADER};
-    burst->used = frame->offset + frame->length;
-    if (header != 0) {
-        frame_describe(frame, room);
+    *frame = (struct frame){.offset = offset, .length = (uint32_t)result - header_length};
+    burst->used = offset + frame->length;
+    if (header_length > 0) {
+        frame_describe(frame, header);
     }
-    return result;
+    return 0;
 }
 
 int device_read(int descriptor, struct burst *burst, int vnet_header, uint32_t frames)
 {
     uint32_t before = burst->count;
 
-    while (burst->count - before < frames && burst_fits(burst, FRAME_MAX)) {
-        ssize_t result = read_frame(descriptor, burst, vnet_header ? VNET_HEADER : 0);
-        if (result < 0) {
-            return burst->count > before ? (int)(burst->count - before) : (int)result;
+    for (uint32_t i = 0; i < frames && burst_fits(burst, FRAME_MAX); i++) {
+        int error = read_frame(descriptor, burst, vnet_header ? VNET_HEADER : 0);
+        if (error < 0) {
+            return burst->count > before ? (int)(burst->count - before) : error;
         }
     }
     return (int)(burst->count - before);
@@ -147,19 +149,37 @@ static int write_some(int descriptor, const uint8_t *data, size_t length)
     return result < 0 ? -errno : 0;
 }
 
-static int write_frame(int descriptor, struct burst *burst, int vnet_header, uint32_t index)
+/* The OFFLOAD_ bits without which a device cannot take the frame. */
+static uint32_t offload_needed(const struct frame *frame)
+{
+    uint32_t needed = frame->flags & FRAME_NEEDS_CHECKSUM ? OFFLOAD_CHECKSUM : 0;
+
+    switch (frame->gso_type) {
+    case GSO_NONE:
+        return needed;
+    case GSO_TCPV4:
+        return needed | OFFLOAD_TSO4;
+    case GSO_TCPV6:
+        return needed | OFFLOAD_TSO6;
+    default:
+        return needed | OFFLOAD_USO;
+    }
+}
+
+static int write_frame(int descriptor, const struct burst *burst, int vnet_header, uint32_t index)
 {
     const struct frame *frame = &burst->frames[index];
     uint8_t *data = burst->data + frame->offset;
+    uint32_t granted = vnet_header ? burst->offload : 0;
 
-    if (vnet_header) {
-        header_fill(data - VNET_HEADER, frame);
-        return write_some(descriptor, data - VNET_HEADER, VNET_HEADER + (size_t)frame->length);
-    }
-    if (frame->gso_type != GSO_NONE || burst_complete_checksum(burst, index) < 0) {
+    if (offload_needed(frame) & ~granted) {
         return -EINVAL;
     }
-    return write_some(descriptor, data, frame->length);
+    if (!vnet_header) {
+        return write_some(descriptor, data, frame->length);
+    }
+    header_fill(data - VNET_HEADER, frame);
+    return write_some(descriptor, data - VNET_HEADER, VNET_HEADER + (size_t)frame->length);
 }
 
 int device_write(int descriptor, struct burst *burst, int vnet_header, uint32_t first)

@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "least.h"
+
 enum {
     RING_LEAST = 4096,
     RING_MOST = 1 << 30,
 };
-
-static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
 /* The place of the byte `offset` after the front. */
 static uint32_t place_of(const struct ring *ring, uint32_t offset)

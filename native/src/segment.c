@@ -4,11 +4,8 @@
 
 #include "bytes.h"
 #include "headers.h"
+#include "least.h"
 #include "ustack/checksum.h"
-
-enum {
-    HEADROOM = 10, /* what a burst keeps in front of a frame */
-};
 
 /* What all frames of one segment_build have in common. */
 struct plan {
@@ -36,8 +33,6 @@ struct piece {
     uint16_t ip_id;
 };
 
-static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
-
 /* In how many parts of at most `part` bytes `length` bytes go; an empty payload is one part. */
 static uint32_t parts(uint32_t length, uint32_t part)
 {
@@ -64,11 +59,10 @@ static void plan_pieces(struct plan *plan)
 
 static int plan_fits(const struct plan *plan)
 {
-    uint64_t frames = parts(plan->length, plan->piece);
-    uint64_t bytes = frames * (plan->header_length + HEADROOM) + plan->length;
+    uint32_t frames = parts(plan->length, plan->piece);
 
-    return frames <= BURST_FRAMES - plan->burst->count &&
-           bytes <= plan->burst->capacity - plan->burst->used;
+    return burst_fits_all(plan->burst, frames,
+                          plan->length + (uint64_t)frames * plan->header_length);
 }
 
 static int payload_is_there(const struct plan *plan)

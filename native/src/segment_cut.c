@@ -5,10 +5,6 @@
 #include "ustack/checksum.h"
 #include "ustack/segment.h"
 
-enum {
-    HEADROOM = 10, /* what a burst keeps in front of a frame */
-};
-
 /* A super-segment whose lengths have been checked. */
 struct super_segment {
     const uint8_t *frame;
@@ -95,14 +91,6 @@ static uint32_t count_segments(const struct super_segment *super)
         return 1;
     }
     return (super->payload_length + super->gso_size - 1) / super->gso_size;
-}
-
-static int segments_fit(const struct burst *to, const struct super_segment *super)
-{
-    uint64_t segments = count_segments(super);
-    uint64_t bytes = segments * (super->header_length + HEADROOM) + super->payload_length;
-
-    return segments <= BURST_FRAMES - to->count && bytes <= to->capacity - to->used;
 }
 
 /* Adapt the IP header of segment `index`, `length` bytes long in all. */
@@ -200,14 +188,17 @@ static void append_segment(struct burst *to, const struct super_segment *super, 
 int segment_cut(struct burst *to, const uint8_t *frame, uint32_t length, uint16_t gso_size)
 {
     struct super_segment super = {.gso_size = gso_size};
+    uint32_t segments;
 
     if (gso_size == 0 || parse(frame, length, &super) < 0) {
         return -2;
     }
-    if (!segments_fit(to, &super)) {
+    segments = count_segments(&super);
+    if (!burst_fits_all(to, segments,
+                        super.payload_length + (uint64_t)segments * super.header_length)) {
         return -1;
     }
-    for (uint32_t i = 0; i < count_segments(&super); i++) {
+    for (uint32_t i = 0; i < segments; i++) {
         append_segment(to, &super, i);
     }
     return 0;

@@ -6,7 +6,10 @@ struct state {
     uint64_t v0, v1, v2, v3;
 };
 
-static uint64_t rotate(uint64_t value, int bits) { return value << bits | value >> (64 - bits); }
+static uint64_t rotate(uint64_t value, int bits)
+{
+    return value << bits | value >> (64 - bits);
+}
 
 static uint64_t load_le64(const uint8_t *at)
 {

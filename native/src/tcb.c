@@ -2,7 +2,10 @@
 
 #include <stdlib.h>
 
-struct tcb *tcb_new(void) { return calloc(1, sizeof(struct tcb)); }
+struct tcb *tcb_new(void)
+{
+    return calloc(1, sizeof(struct tcb));
+}
 
 void tcb_free(struct tcb *tcb)
 {

@@ -7,8 +7,9 @@
 #include "ustack/ring.h"
 #include "ustack/sent_queue.h"
 
-/* The transmission control block: the only home of a connection's state. Python and C read and write the same memory. Names are those of
- * RFC 9293 §3.3.1, 5681, 6298 and 7323. Sequence numbers are absolute, times are monotonic nanoseconds, 0 for never. */
+/* The transmission control block: the only home of a connection's state. Python and C read and
+ * write the same memory. Names are those of RFC 9293 §3.3.1, 5681, 6298 and 7323. Sequence numbers
+ * are absolute, times are monotonic nanoseconds, 0 for never. */
 
 enum {
     TCP_CLOSED = 0,
@@ -26,22 +27,23 @@ enum {
 
 /* Why the fast path must hand a connection's packets to Python. */
 enum {
-    SLOW_STATE = 1,            /* not ESTABLISHED */
-    SLOW_RECOVERY = 2,         /* in loss recovery or after a time-out, or dup ACKs are being counted */
-    SLOW_OUT_OF_ORDER = 4,     /* out-of-order data is held */
-    SLOW_URGENT = 8,           /* urgent data is pending, either way */
-    SLOW_WINDOW = 16,          /* zero or shrunk windows, persist timer */
-    SLOW_SHUTDOWN = 32,        /* the user reads no more */
-    SLOW_ERROR = 64,           /* a soft error or an ICMP message is being weighed */
-    SLOW_DISABLED = 128,       /* Stack(fast_path=False), or the user asked */
+    SLOW_STATE = 1,        /* not ESTABLISHED */
+    SLOW_RECOVERY = 2,     /* in loss recovery or after a time-out, or dup ACKs are being counted */
+    SLOW_OUT_OF_ORDER = 4, /* out-of-order data is held */
+    SLOW_URGENT = 8,       /* urgent data is pending, either way */
+    SLOW_WINDOW = 16,      /* zero or shrunk windows, persist timer */
+    SLOW_SHUTDOWN = 32,    /* the user reads no more */
+    SLOW_ERROR = 64,       /* a soft error or an ICMP message is being weighed */
+    SLOW_DISABLED = 128,   /* Stack(fast_path=False), or the user asked */
 };
 
-/* Deadlines. RTO, persist and (later) TLP and reordering share one slot, told apart by retransmit_kind. */
+/* Deadlines. RTO, persist and (later) TLP and reordering share one slot, told apart by
+ * retransmit_kind. */
 enum {
     TIMER_RETRANSMIT = 0,
     TIMER_DELAYED_ACK = 1,
     TIMER_KEEPALIVE = 2,
-    TIMER_STATE = 3,           /* FIN-WAIT-2, TIME-WAIT, linger, user time-out */
+    TIMER_STATE = 3, /* FIN-WAIT-2, TIME-WAIT, linger, user time-out */
     TIMER_PACING = 4,
     TIMER_COUNT = 5,
 };
@@ -56,8 +58,8 @@ enum {
 /* tcb.in_recovery */
 enum {
     RECOVERY_NONE = 0,
-    RECOVERY_FAST = 1,         /* fast recovery, RFC 6582 */
-    RECOVERY_TIMEOUT = 2,      /* after a retransmission time-out */
+    RECOVERY_FAST = 1,    /* fast recovery, RFC 6582 */
+    RECOVERY_TIMEOUT = 2, /* after a retransmission time-out */
 };
 
 struct tcb {
@@ -71,58 +73,58 @@ struct tcb {
     uint8_t traffic_class;
     uint8_t dont_fragment;
     uint32_t flow_label;
-    uint16_t ip_id;            /* of the next IPv4 packet */
-    uint8_t state;             /* written by tcp.state.change_state only */
-    uint8_t touched;           /* on the touched list of the current burst */
-    uint32_t handle;           /* Python's name of the connection */
+    uint16_t ip_id;             /* of the next IPv4 packet */
+    uint8_t state;              /* written by tcp.state.change_state only */
+    uint8_t touched;            /* on the touched list of the current burst */
+    uint32_t handle;            /* Python's name of the connection */
     uint32_t slow_path_reasons; /* SLOW_ bits; only Python writes them */
 
     /* Send sequence space. */
     uint32_t iss;
     uint32_t snd_una;
     uint32_t snd_nxt;
-    uint32_t snd_wnd;          /* scaled: bytes */
+    uint32_t snd_wnd; /* scaled: bytes */
     uint32_t snd_wl1;
     uint32_t snd_wl2;
     uint32_t snd_up;
-    uint32_t snd_max_wnd;      /* the largest window the peer has ever offered */
-    uint32_t snd_ring_seq;     /* sequence number of the send ring's first byte */
-    uint32_t snd_sml;          /* end of the last segment sent that was smaller than the MSS (Minshall) */
-    uint32_t snd_mss;          /* payload bytes of a full segment now, less the options of a data segment */
-    uint16_t peer_mss;         /* as received, or the default */
-    uint8_t snd_wscale;        /* shift of windows that the peer sends */
-    uint8_t rcv_wscale;        /* shift of windows that we send */
-    uint8_t fin_sent;          /* our FIN is part of the sequence space up to snd_nxt */
-    uint8_t fin_received;      /* the peer's FIN has been taken in order */
+    uint32_t snd_max_wnd;  /* the largest window the peer has ever offered */
+    uint32_t snd_ring_seq; /* sequence number of the send ring's first byte */
+    uint32_t snd_sml;  /* end of the last segment sent that was smaller than the MSS (Minshall) */
+    uint32_t snd_mss;  /* payload bytes of a full segment now, less the options of a data segment */
+    uint16_t peer_mss; /* as received, or the default */
+    uint8_t snd_wscale;   /* shift of windows that the peer sends */
+    uint8_t rcv_wscale;   /* shift of windows that we send */
+    uint8_t fin_sent;     /* our FIN is part of the sequence space up to snd_nxt */
+    uint8_t fin_received; /* the peer's FIN has been taken in order */
 
     /* Receive sequence space. */
-    uint8_t window_scaling;    /* negotiated */
-    uint8_t timestamps;        /* negotiated */
-    uint8_t sack_permitted;    /* negotiated */
-    uint8_t ack_now;           /* an ACK must leave at the end of the burst */
+    uint8_t window_scaling; /* negotiated */
+    uint8_t timestamps;     /* negotiated */
+    uint8_t sack_permitted; /* negotiated */
+    uint8_t ack_now;        /* an ACK must leave at the end of the burst */
     uint32_t irs;
     uint32_t rcv_nxt;
-    uint32_t rcv_wnd;          /* from rcv_nxt to the right edge that was advertised */
+    uint32_t rcv_wnd; /* from rcv_nxt to the right edge that was advertised */
     uint32_t rcv_up;
-    uint32_t rcv_mss;          /* the peer's segment size, as seen */
-    uint32_t rcv_limit;        /* bytes that may be held: the receive buffer */
+    uint32_t rcv_mss;   /* the peer's segment size, as seen */
+    uint32_t rcv_limit; /* bytes that may be held: the receive buffer */
     uint32_t last_ack_sent;
     uint32_t ack_pending_bytes; /* received and not acknowledged */
 
     /* Timestamps: RFC 7323. */
     uint32_t ts_recent;
-    uint32_t ts_offset;        /* added to the clock in milliseconds to give TSval */
-    uint64_t ts_recent_ns;     /* when ts_recent was set */
+    uint32_t ts_offset;    /* added to the clock in milliseconds to give TSval */
+    uint64_t ts_recent_ns; /* when ts_recent was set */
 
     /* Retransmission: RFC 6298. */
-    uint64_t srtt_ns;          /* 0 before the first sample */
+    uint64_t srtt_ns; /* 0 before the first sample */
     uint64_t rttvar_ns;
     uint64_t rto_ns;
-    uint64_t deadline_ns[5];   /* by TIMER_, 0 where not armed */
-    uint8_t retransmit_kind;   /* RETRANSMIT_: what deadline_ns[TIMER_RETRANSMIT] is for */
-    uint8_t backoff;           /* doublings of the time-out so far */
+    uint64_t deadline_ns[5]; /* by TIMER_, 0 where not armed */
+    uint8_t retransmit_kind; /* RETRANSMIT_: what deadline_ns[TIMER_RETRANSMIT] is for */
+    uint8_t backoff;         /* doublings of the time-out so far */
     uint8_t keepalive_probes_sent;
-    uint8_t in_recovery;       /* RECOVERY_ */
+    uint8_t in_recovery; /* RECOVERY_ */
     uint32_t dup_acks;
     uint32_t recovery_point;
     uint64_t first_retransmit_ns; /* when the trouble began, 0 for none */
@@ -131,22 +133,24 @@ struct tcb {
     uint32_t cwnd;
     uint32_t ssthresh;
 
-    /* What the ACKs of this burst have done and the controller has not been told: cleared by tcp.acknowledgment.flush. */
+    /* What the ACKs of this burst have done and the controller has not been told: cleared by
+     * tcp.acknowledgment.flush. */
     struct sent_acknowledged acked;
-    uint32_t flight_before;    /* bytes in flight before the first of them */
+    uint32_t flight_before; /* bytes in flight before the first of them */
     uint64_t acked_at_ns;
 
     /* Times and counts. */
     uint64_t last_received_ns;
-    uint64_t last_sent_ns;     /* data */
-    uint64_t delivered;        /* bytes acknowledged on this connection */
+    uint64_t last_sent_ns; /* data */
+    uint64_t delivered;    /* bytes acknowledged on this connection */
     uint64_t delivered_ns;
     uint64_t bytes_received;
     uint64_t segments_received;
     uint64_t segments_sent;
     uint64_t bytes_retransmitted;
     uint32_t retransmissions;
-    uint32_t events;           /* readiness bits that C has raised in this burst: endpoint.READABLE, WRITABLE */
+    uint32_t
+        events; /* readiness bits that C has raised in this burst: endpoint.READABLE, WRITABLE */
 
     /* Buffers. */
     struct ring snd_ring;
