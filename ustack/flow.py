@@ -1,7 +1,8 @@
-"""`FlowTable`: which endpoint owns a flow, by protocol, addresses and ports; and the handles by which C names endpoints.
+"""`FlowTable`: which endpoint owns a flow, by protocol, addresses and ports; and the handles that C names endpoints by.
 
-A flow is exact: both addresses and both ports.  The table's memory is C's (`native/include/ustack/flow_table.h`), so that the
-fast path finds connections without Python; what an unbound remote may reach is the business of `ports`, never of this module.
+A flow is exact: both addresses and both ports.  The table's memory is C's (`native/include/ustack/flow_table.h`), so
+that the fast path finds connections without Python; what an unbound remote may reach is the business of `ports`,
+never of this module.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ KEY_BYTES = 16
 class FlowTable:
     """Exact flows of one stack; `cdata` is the `struct flow_table *` that the fast path takes.
 
-    `key` is the secret of the table's SipHash, 16 bytes: without it nobody can choose flows that collide.  An endpoint stays
-    alive, and with it the memory that its flows point to, from its first handle until `forget`.
+    `key` is the secret of the table's SipHash, 16 bytes: without it nobody can choose flows that collide.  An
+    endpoint stays alive, and with it the memory that its flows point to, from its first handle until `forget`.
     """
 
     __slots__ = ("_endpoints", "_flows", "_free", "_handles", "_key", "cdata")
@@ -42,7 +43,7 @@ class FlowTable:
         return count
 
     def handle_of(self, endpoint: Endpoint) -> int:
-        """The small integer by which C names `endpoint`: allocated at the first call, freed by `forget`, then used again."""
+        """The small integer that C names `endpoint` by: allocated at the first call, freed by `forget`, then reused."""
         handle = self._handles.get(endpoint)
         if handle is None:
             handle = self._allocate(endpoint)
@@ -84,8 +85,8 @@ class FlowTable:
     ) -> None:
         """Make `endpoint` the owner of a flow, in place of an earlier owner.
 
-        `kind` says what `target` points to (FLOW_TCP: a `struct tcb`, FLOW_UDP: a `struct datagram_queue`, FLOW_OTHER: nothing).
-        Raises ENOBUFS without memory.
+        `kind` says what `target` points to (FLOW_TCP: a `struct tcb`, FLOW_UDP: a `struct datagram_queue`,
+        FLOW_OTHER: nothing). Raises ENOBUFS without memory.
         """
         handle = self.handle_of(endpoint)
         key = self._fill(protocol, local, local_port, remote, remote_port)

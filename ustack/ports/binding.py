@@ -1,4 +1,4 @@
-"""The units of the port table: `Binding` (one endpoint holds one port), `Tally` (who could share), `Place` (who could win).
+"""The units of the port table: `Binding` (an endpoint holds a port), `Tally` (who would share), `Place` (who may win).
 
 A *place* is a name of what a binding is open to: an address, the IPv4 or IPv6 wildcard, or `DUAL`, the wildcard of both
 versions that an IPv6 socket without IPV6_V6ONLY has.
@@ -23,8 +23,9 @@ LISTENING_PROTOCOLS = frozenset((IPPROTO_TCP, IPPROTO_SCTP))
 class Binding:
     """A local port held by one endpoint.  Only `PortTable` writes to it, save `endpoint`.
 
-    `endpoint` may be replaced by its successor (a listener takes the place of the endpoint that was bound).  `reuse_address` and
-    `reuse_port` are the endpoint's options as the table has last seen them.  `remote` is set while a datagram endpoint is connected.
+    `endpoint` may be replaced by its successor (a listener takes the place of the endpoint that was bound).
+    `reuse_address` and `reuse_port` are the endpoint's options as the table has last seen them.  `remote` is set
+    while a datagram endpoint is connected.
     """
 
     endpoint: Endpoint
@@ -92,7 +93,7 @@ class Tally:
 
 
 class Place(Tally):
-    """All bindings of one port and place; those that are candidates also in a chain from the newest on, and in a group."""
+    """All bindings of one port and place; the candidates among them also in a chain, newest first, and a group."""
 
     __slots__ = ("group", "newest", "offered")
 
@@ -137,7 +138,7 @@ class Place(Tally):
         binding.group_index = -1
 
     def choose(self, flow_hash: int) -> Binding | None:
-        """The newest candidate; if that is in the SO_REUSEPORT group, the member that the flow's 64-bit hash falls to."""
+        """The newest candidate; if it is in the SO_REUSEPORT group, the member that the flow's 64-bit hash gives."""
         newest = self.newest
         if newest is None or newest.group_index < 0 or self.group is None:
             return newest
@@ -177,6 +178,18 @@ class PortUse:
         names = (DUAL,) if place == ANY_IPV4 else (place, ANY_IPV4 if len(place) == 4 else ANY_IPV6, DUAL)
         tallies: list[Tally] = [self.places[name] for name in names if name in self.places]
         return [*tallies, self.ipv4] if place == ANY_IPV4 else tallies
+
+    def first_with_candidate(self, local: bytes) -> Place | None:
+        """The best of the places open to `local` that has a candidate; among places of one rank the newest."""
+        for rank in places_open_to(local):
+            best: Place | None = None
+            for name in rank:
+                place = self.places.get(name)
+                if place and place.offered and (best is None or place.age > best.age):
+                    best = place
+            if best:
+                return best
+        return None
 
     def hold(self, binding: Binding) -> Place:
         """Count the binding in; returns its place."""

@@ -14,9 +14,9 @@ COUNTERS = 1024
 class EphemeralPorts:
     """Gives ports of a range to try, in an order that nobody outside can foretell.
 
-    Where the remote endpoint is known: RFC 6056 §3.3.4, Algorithm 4 (double-hash), which is Algorithm 3 with a counter for each
-    group of remote endpoints in place of one for all, so that no remote learns how many connections others get.  Where it is not
-    known: §3.3.1, Algorithm 1 (random, then the next).
+    Where the remote endpoint is known: RFC 6056 §3.3.4, Algorithm 4 (double-hash), which is Algorithm 3 with a
+    counter for each group of remote endpoints in place of one for all, so that no remote learns how many connections
+    others get.  Where it is not known: §3.3.1, Algorithm 1 (random, then the next).
     """
 
     __slots__ = ("_counters", "_entropy", "_index_key", "_offset_key", "first", "last")

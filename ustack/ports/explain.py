@@ -1,4 +1,4 @@
-"""`explain`: the choice of a packet's socket told step by step, for traces and for people who learn how ports multiplex."""
+"""`explain`: the choice of a packet's socket told step by step, for traces and for those who learn about ports."""
 
 from __future__ import annotations
 

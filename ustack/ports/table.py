@@ -1,13 +1,13 @@
 """`PortTable`: bind, share, release and look up local ports.
 
-All of it costs the same whatever the number of bindings, on however many addresses of one port or sockets of one address.
+All of it costs the same whatever the number of bindings, on however many addresses of one port or sockets of one
+address.
 """
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from operator import attrgetter
 
 from ustack import errors
 from ustack.address import ANY_IPV6
@@ -30,9 +30,9 @@ ConnectedKey = tuple[int, bytes, int, bytes, int]
 class PortTable:
     """The local ports of one stack, for all protocols that have ports.
 
-    Sharing follows Linux.  Two bindings of one protocol and port exclude each other if their addresses overlap (equal, or one is
-    a wildcard that covers the other), unless both endpoints have SO_REUSEADDR and the earlier one is no TCP listener, or both
-    have SO_REUSEPORT.
+    Sharing follows Linux.  Two bindings of one protocol and port exclude each other if their addresses overlap
+    (equal, or one is a wildcard that covers the other), unless both endpoints have SO_REUSEADDR and the earlier one
+    is no TCP listener, or both have SO_REUSEPORT.
     """
 
     def __init__(self, entropy: Entropy, ephemeral_ports: tuple[int, int]) -> None:
@@ -57,8 +57,9 @@ class PortTable:
     ) -> Binding:
         """Hold `port` of `address` (all zeros: of every address) for `endpoint`; port 0 picks an ephemeral one.
 
-        The options of `endpoint` say how it shares; an AF_INET6 endpoint at :: without IPV6_V6ONLY takes IPv4 too.  Whether the
-        address is this host's is the caller's to check.  `in_use`, `remote` and `remote_port` are as for `pick_ephemeral`.
+        The options of `endpoint` say how it shares; an AF_INET6 endpoint at :: without IPV6_V6ONLY takes IPv4 too.
+        Whether the address is this host's is the caller's to check.  `in_use`, `remote` and `remote_port` are as for
+        `pick_ephemeral`.
 
         Raises EADDRINUSE; EADDRNOTAVAIL if `remote` is given and no port is left.
         """
@@ -73,7 +74,7 @@ class PortTable:
         return binding
 
     def share(self, binding: Binding, endpoint: Endpoint, address: bytes | None = None) -> Binding:
-        """Hold the same port for a connection that a listener has accepted, at its own local address; never a conflict."""
+        """Hold the same port for a connection that a listener accepts, at its own local address; no conflict."""
         child = Binding(
             endpoint,
             binding.protocol,
@@ -111,7 +112,7 @@ class PortTable:
         self._enter(binding)
 
     def move(self, binding: Binding, address: bytes) -> None:
-        """The binding's local address has become known, or a wildcard again, as connecting and disconnecting do; no conflict."""
+        """The local address has become known, or a wildcard again, by connecting or disconnecting; no conflict."""
         self._leave(binding)
         binding.address = address
         endpoint = binding.endpoint
@@ -119,30 +120,35 @@ class PortTable:
         self._enter(binding)
 
     def connect(self, binding: Binding, remote: bytes, remote_port: int) -> None:
-        """Only packets from this remote endpoint come to a datagram binding from now on; they come here before all others."""
+        """Take packets from this remote endpoint only, and before all others: for datagram bindings."""
         self._leave(binding)
         binding.remote = (remote, remote_port)
         self._enter(binding)
 
     def disconnect(self, binding: Binding) -> None:
-        """Packets from everywhere come to a datagram binding again."""
+        """Take packets from everywhere again: for datagram bindings."""
         self._leave(binding)
         binding.remote = None
         self._enter(binding)
 
     def refresh(self, binding: Binding) -> None:
-        """SO_REUSEADDR or SO_REUSEPORT of a bound endpoint was changed: it counts for later binds (group and order stay)."""
+        """SO_REUSEADDR or SO_REUSEPORT of a bound endpoint was changed: later binds see it; its group stays."""
         options = binding.endpoint.options
         self._uses[binding.protocol, binding.port].recount(binding, options.reuse_address, options.reuse_port)
 
     def pick_ephemeral(
-        self, protocol: int, place: bytes, remote: bytes | None = None, remote_port: int = 0, in_use: InUse | None = None
+        self,
+        protocol: int,
+        place: bytes,
+        remote: bytes | None = None,
+        remote_port: int = 0,
+        in_use: InUse | None = None,
     ) -> int:
-        """A port of the ephemeral range that nobody who overlaps `place` holds and that `in_use`, if given, does not know.
+        """A port of the ephemeral range that nobody who overlaps `place` holds and that `in_use` does not know.
 
-        `place` is a local address or wildcard (empty: the wildcard of both versions).  With `remote` the choice is hashed (RFC 6056
-        §3.3.4), which keeps ports to one remote endpoint apart for long; without it is random.  Raises EADDRNOTAVAIL with a remote,
-        EADDRINUSE without.
+        `place` is a local address or wildcard (empty: the wildcard of both versions).  With `remote` the choice is
+        hashed (RFC 6056 §3.3.4), which keeps ports to one remote endpoint apart for long; without it is random.
+        Raises EADDRNOTAVAIL with a remote, EADDRINUSE without.
         """
         for port in self.ephemeral.ports(place, remote, remote_port):
             if self.is_free(protocol, place, port) and not (in_use and in_use(port)):
@@ -199,8 +205,9 @@ class PortTable:
     ) -> Endpoint | None:
         """The endpoint for a unicast packet from `remote` to `local` that belongs to no known flow, or None.
 
-        First an endpoint connected to the remote one, then one bound to the address, then to the wildcard, then to the
-        wildcard of both versions; among equals the newest; in a SO_REUSEPORT group the one that the flow's keyed hash falls to.
+        First an endpoint connected to the remote one, then one bound to the address, then to the wildcard, then to
+        the wildcard of both versions; among equals the newest; in a SO_REUSEPORT group the one that the flow's keyed
+        hash falls to.
 
         Raises Drop TCP_PORT_ZERO.
         """
@@ -217,14 +224,11 @@ class PortTable:
         use = self._uses.get((protocol, local_port))
         if use is None:
             return None
-        for rank in places_open_to(local):
-            best = max((use.places[name] for name in rank if name in use.places), key=attrgetter("age"), default=None)
-            if best and best.newest:
-                return best.choose(self._flow_hash(best, local, local_port, remote, remote_port))
-        return None
+        place = use.first_with_candidate(local)
+        return place.choose(self._flow_hash(place, local, local_port, remote, remote_port)) if place else None
 
     def _flow_hash(self, place: Place, local: bytes, local_port: int, remote: bytes, remote_port: int) -> int:
-        """SipHash of the flow under the table's own key, so that no remote can aim at one member; 0 where nothing is to choose."""
+        """SipHash of the flow under the table's own key: no remote can aim at a member.  0 if nothing is to choose."""
         if not place.group:
             return 0
         identity = local + remote + local_port.to_bytes(2, "big") + remote_port.to_bytes(2, "big")
