@@ -36,6 +36,8 @@ _WORD = struct.Struct("!H")
 _ALIGNED_TIMESTAMPS = NO_OPERATION << 24 | NO_OPERATION << 16 | TIMESTAMPS << 8 | 10
 _ALIGNED_TIMESTAMPS_START = _ALIGNED_TIMESTAMPS.to_bytes(4, "big")
 _PERMITTED_TIMESTAMPS = SACK_PERMITTED << 24 | 2 << 16 | TIMESTAMPS << 8 | 10
+
+
 @dataclass(slots=True)
 class TcpOptions:
     """All options of one segment; of one that occurs more than once, the last.  None is absent."""
