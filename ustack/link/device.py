@@ -30,9 +30,20 @@ class Device(Protocol):
     set, and may be read.  All methods may raise OSError; ENODEV, EBADF or EBADFD mean that it is gone for good.
     """
 
-    name: str
-    mtu: int
-    offload: int
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def mtu(self) -> int:
+        """The largest packet on its wire, in bytes."""
+        ...
+
+    @property
+    def offload(self) -> int:
+        """The OFFLOAD_ bits that it grants now."""
+        ...
 
     def read(self, burst: Burst, now: int) -> int:
         """Append what has arrived by `now` to `burst`; returns how many frames (0: nothing there now)."""
