@@ -92,6 +92,7 @@ class DropReason(enum.Enum):
     TCP_SYN_RECEIVED_BAD_ACK = ("bad ACK in SYN-RECEIVED: answered with RST", "RFC 9293 §3.10.7.4, fifth check")
     TCP_DATA_AFTER_CLOSE = ("data for a socket that was closed: answered with RST", "RFC 9293 §3.10.7.4 (SHLD-3)")
     TCP_OUT_OF_ORDER_LIMIT = ("too many out-of-order ranges", "RFC 9293 §3.10.7.4, seventh check")
+    TCP_NO_RETURN_ROUTE = ("SYN from where no route leads back to", "RFC 1122 §3.3.1")
     TCP_RESET = ("RST at RCV.NXT: the connection is reset", "RFC 9293 §3.10.7.4, second check")
     TCP_TIME_WAIT = ("segment for a connection in TIME-WAIT", "RFC 9293 §3.10.7.4")
 

@@ -1,12 +1,216 @@
 #include "ustack/fast_path.h"
 
-uint32_t fast_path_receive(struct fast_path *path, const struct burst *burst, uint32_t first,
-                           uint8_t interface, uint64_t now_ns)
+#include <string.h>
+
+#include "ustack/packet.h"
+
+/* The fast path takes in-order data and ordinary acknowledgments of established connections, and datagrams of known flows. It does what
+ * tcp/arrival_synchronized.py and tcp/acknowledgment.py would do, step by step, or nothing at all. */
+
+enum {
+    FLAG_PSH = 0x08,
+    FLAG_ACK = 0x10,
+    EVENT_READABLE = 1,
+    EVENT_WRITABLE = 2,
+};
+
+static int seq_lt(uint32_t a, uint32_t b)
 {
-    (void)interface;
-    (void)now_ns;
-    if (first < burst->count) {
+    return (int32_t)(a - b) < 0;
+}
+
+static int seq_le(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) <= 0;
+}
+
+static int touch(struct fast_path *path, uint32_t handle)
+{
+    if (path->touched_count >= TOUCHED_MAX) {
+        return 0;
+    }
+    path->touched[path->touched_count++] = handle;
+    return 1;
+}
+
+static int room_to_touch(const struct fast_path *path)
+{
+    return path->touched_count < TOUCHED_MAX;
+}
+
+/* What the timestamps say: RFC 7323 §3.2 and §5.3. An outdated TS.Recent is for Python. */
+static int timestamps_are_ordinary(const struct tcb *tcb, const struct packet *packet)
+{
+    if (!tcb->timestamps) {
+        return !packet->has_timestamps;
+    }
+    return packet->has_timestamps && !seq_lt(packet->ts_value, tcb->ts_recent);
+}
+
+/* The acknowledgment: new, or a repetition that comes with data. Anything that could be a duplicate ACK is for Python. */
+static int ack_is_ordinary(const struct tcb *tcb, const struct packet *packet)
+{
+    if (seq_lt(packet->ack, tcb->snd_una) || seq_lt(tcb->snd_nxt, packet->ack)) {
+        return 0;
+    }
+    if (packet->ack == tcb->snd_una && packet->payload_length == 0) {
+        return 0;
+    }
+    return ((uint32_t)packet->window << tcb->snd_wscale) != 0;
+}
+
+static int data_fits(const struct tcb *tcb, const struct packet *packet)
+{
+    uint32_t length = packet->payload_length;
+    return length <= tcb->rcv_wnd && length <= tcb->rcv_ring.capacity - tcb->rcv_ring.length;
+}
+
+static int is_ordinary(const struct tcb *tcb, const struct packet *packet)
+{
+    return tcb->slow_path_reasons == 0 && (packet->flags & ~FLAG_PSH) == FLAG_ACK && packet->reserved == 0 &&
+           !packet->other_options && packet->seq == tcb->rcv_nxt && timestamps_are_ordinary(tcb, packet) &&
+           ack_is_ordinary(tcb, packet) && data_fits(tcb, packet);
+}
+
+/* acknowledgment._advance */
+static void take_acknowledgment(struct tcb *tcb, uint32_t ack, uint64_t now_ns)
+{
+    uint32_t before = tcb->acked.bytes;
+    uint32_t dropped;
+    if (tcb->acked_at_ns == 0) {
+        uint32_t left = tcb->sent.sacked_bytes + tcb->sent.lost_bytes;
+        uint32_t outstanding = tcb->snd_nxt - tcb->snd_una;
+        tcb->flight_before = outstanding > left ? outstanding - left : 0;
+    }
+    sent_queue_acknowledge(&tcb->sent, ack, &tcb->acked);
+    tcb->acked_at_ns = now_ns;
+    tcb->delivered += tcb->acked.bytes - before;
+    tcb->delivered_ns = now_ns;
+    dropped = ring_drop(&tcb->snd_ring, ack - tcb->snd_ring_seq);
+    tcb->snd_ring_seq += dropped;
+    tcb->snd_una = ack;
+    tcb->snd_up = ack;
+    if (dropped) {
+        tcb->events |= EVENT_WRITABLE;
+    }
+}
+
+/* window.take_window */
+static void take_window(struct tcb *tcb, const struct packet *packet)
+{
+    uint32_t window = (uint32_t)packet->window << tcb->snd_wscale;
+    if (!seq_lt(tcb->snd_wl1, packet->seq) && !(tcb->snd_wl1 == packet->seq && seq_le(tcb->snd_wl2, packet->ack))) {
+        return;
+    }
+    tcb->snd_wnd = window;
+    tcb->snd_wl1 = packet->seq;
+    tcb->snd_wl2 = packet->ack;
+    if (window > tcb->snd_max_wnd) {
+        tcb->snd_max_wnd = window;
+    }
+}
+
+/* receive_queue.take, in order */
+static void take_data(struct tcb *tcb, const struct packet *packet)
+{
+    uint32_t length = packet->payload_length;
+    uint32_t size = packet->gso_size ? packet->gso_size : length;
+    if (size > tcb->rcv_mss) {
+        tcb->rcv_mss = size < tcb->rcv_mss_limit ? size : tcb->rcv_mss_limit;
+    }
+    ring_write(&tcb->rcv_ring, packet->payload, length);
+    tcb->rcv_nxt += length;
+    tcb->rcv_wnd -= length;
+    tcb->ack_pending_bytes += length;
+    tcb->bytes_received += length;
+    tcb->events |= EVENT_READABLE;
+}
+
+static int take_segment(struct fast_path *path, struct tcb *tcb, const struct packet *packet, uint64_t now_ns)
+{
+    if (!is_ordinary(tcb, packet) || !room_to_touch(path)) {
+        return 0;
+    }
+    if (!tcb->touched) {
+        tcb->touched = 1;
+        touch(path, tcb->handle);
+    }
+    tcb->segments_received++;
+    if (packet->has_timestamps && seq_le(packet->seq, tcb->last_ack_sent)) {
+        tcb->ts_recent = packet->ts_value;
+        tcb->ts_recent_ns = now_ns;
+    }
+    tcb->last_received_ns = now_ns;
+    tcb->keepalive_probes_sent = 0;
+    if (packet->ack != tcb->snd_una) {
+        take_acknowledgment(tcb, packet->ack, now_ns);
+    }
+    take_window(tcb, packet);
+    if (packet->payload_length) {
+        take_data(tcb, packet);
+    }
+    path->tcp_packets++;
+    return 1;
+}
+
+static int take_datagram(struct fast_path *path, struct datagram_queue *queue, const struct packet *packet, uint8_t interface)
+{
+    struct datagram datagram = {0};
+    if (queue->slow_path_reasons || packet->gso_size || !room_to_touch(path)) {
+        return 0;
+    }
+    memcpy(datagram.source, packet->source, packet->address_length);
+    memcpy(datagram.destination, packet->destination, packet->address_length);
+    datagram.source_port = packet->source_port;
+    datagram.destination_port = packet->destination_port;
+    datagram.version = packet->version;
+    datagram.ttl = packet->ttl;
+    datagram.traffic_class = packet->traffic_class;
+    datagram.interface = interface;
+    datagram.length = packet->payload_length;
+    if (datagram_queue_push(queue, &datagram, packet->payload) == -2) {
+        return 0;
+    }
+    if (!queue->touched) {
+        queue->touched = 1;
+        touch(path, queue->handle);
+    }
+    path->udp_packets++;
+    return 1;
+}
+
+static int take_frame(struct fast_path *path, const struct burst *burst, uint32_t index, uint8_t interface, uint64_t now_ns)
+{
+    const struct frame *frame = &burst->frames[index];
+    struct packet packet;
+    struct flow_key key;
+    struct flow *flow;
+    if (packet_describe(burst->data + frame->offset, frame->length, frame->flags, frame->gso_size, &packet) != PACKET_OK) {
+        return 0;
+    }
+    flow_key_fill(&key, packet.protocol, packet.version, packet.destination, packet.destination_port, packet.source,
+                  packet.source_port);
+    flow = flow_table_find(path->flows, &key);
+    if (flow == NULL) {
+        return 0;
+    }
+    if (flow->kind == FLOW_TCP) {
+        return take_segment(path, flow->target, &packet, now_ns);
+    }
+    if (flow->kind == FLOW_UDP) {
+        return take_datagram(path, flow->target, &packet, interface);
+    }
+    return 0;
+}
+
+uint32_t fast_path_receive(struct fast_path *path, const struct burst *burst, uint32_t first, uint8_t interface, uint64_t now_ns)
+{
+    uint32_t index = first;
+    while (index < burst->count && take_frame(path, burst, index, interface, now_ns)) {
+        index++;
+    }
+    if (index < burst->count) {
         path->handed_back++;
     }
-    return first;
+    return index;
 }

@@ -107,6 +107,7 @@ struct tcb {
     uint32_t rcv_wnd; /* from rcv_nxt to the right edge that was advertised */
     uint32_t rcv_up;
     uint32_t rcv_mss;   /* the peer's segment size, as seen */
+    uint32_t rcv_mss_limit;    /* the MSS that we have announced: rcv_mss is never above it */
     uint32_t rcv_limit; /* bytes that may be held: the receive buffer */
     uint32_t last_ack_sent;
     uint32_t ack_pending_bytes; /* received and not acknowledged */

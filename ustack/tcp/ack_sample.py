@@ -1,0 +1,48 @@
+"""What the acknowledgments of one burst have told, passed on to the RTT estimator, the controller and the timer.
+
+The sum is in `tcb.acked`.  `flush` runs once a burst, and always before a loss is acted upon.  RFC 5681 §3.1, RFC 6298
+§5.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ustack.native import ffi, lib
+from ustack.tcp import retransmission, rtt
+from ustack.tcp.congestion import AckSample
+from ustack.tcp.state import is_synchronized
+
+if TYPE_CHECKING:
+    from ustack.tcp.connection import Connection
+
+_NOTHING_ACKED = ffi.new("struct sent_acknowledged *")
+
+
+def flush(connection: Connection, now: int) -> None:
+    """Tell what the ACKs since the last flush have done: RTT, congestion window, retransmission timer."""
+    tcb = connection.tcb
+    at: int = tcb.acked_at_ns
+    if not at:
+        return
+    acked = tcb.acked
+    rtt_ns = at - acked.xmit_ns if acked.xmit_ns else 0
+    newly: int = acked.bytes
+    if rtt_ns:
+        rtt.update(tcb, rtt_ns, connection.tcp.config)
+    tcb.acked = _NOTHING_ACKED[0]
+    tcb.acked_at_ns = 0
+    tcb.backoff = 0
+    tcb.first_retransmit_ns = 0
+    if connection.congestion is not None and tcb.in_recovery != lib.RECOVERY_FAST:
+        connection.congestion.on_ack(AckSample(now, newly, tcb.flight_before, rtt_ns, tcb.snd_mss))
+        publish(connection)
+    if is_synchronized(tcb.state):
+        retransmission.restart(connection, now)
+
+
+def publish(connection: Connection) -> None:
+    """Copy the controller's numbers to where C reads them."""
+    assert connection.congestion is not None, "a synchronized connection has a controller"
+    connection.tcb.cwnd = connection.congestion.cwnd
+    connection.tcb.ssthresh = connection.congestion.ssthresh

@@ -1,0 +1,62 @@
+"""What an acknowledgment does.  RFC 9293 §3.10.7.4, fifth check; RFC 5681 §2 (duplicate acknowledgment).
+
+The ACKs of one burst are summed in `tcb.acked`, by C or here alike; `ack_sample.flush` passes the sum on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ustack.endpoint import WRITABLE
+from ustack.native import ffi, lib
+from ustack.tcp import output, recovery, sequence, window
+from ustack.tcp.segment import Segment
+from ustack.wire.tcp import FIN, SYN
+
+if TYPE_CHECKING:
+    from ustack.tcp.connection import Connection
+
+
+def process(connection: Connection, segment: Segment, now: int) -> None:
+    """Take SEG.ACK, which is not beyond SND.NXT, and SEG.WND."""
+    tcb = connection.tcb
+    una: int = tcb.snd_una
+    offered = segment.window << tcb.snd_wscale
+    newly = sequence.gt(segment.ack, una)
+    if newly:
+        _advance(connection, segment.ack, now)
+    changed = False
+    if sequence.ge(segment.ack, una):
+        changed = window.take_window(tcb, segment.seq, segment.ack, offered)
+        if changed:
+            connection.wants_slow_path(lib.SLOW_WINDOW, not tcb.snd_wnd)
+    if newly:
+        recovery.on_acknowledged(connection, sequence.distance(una, segment.ack), now)
+    elif (
+        segment.ack == una
+        and tcb.sent.count
+        and not changed
+        and not segment.payload
+        and not segment.flags & (SYN | FIN)
+    ):
+        recovery.on_duplicate_ack(connection, now)
+
+
+def _advance(connection: Connection, ack: int, now: int) -> None:
+    """SND.UNA = `ack`; what is acknowledged leaves the queue and the ring."""
+    tcb = connection.tcb
+    if not tcb.acked_at_ns:
+        tcb.flight_before = output.bytes_in_flight(tcb)
+    before = tcb.acked.bytes
+    lib.sent_queue_acknowledge(ffi.addressof(tcb, "sent"), ack, ffi.addressof(tcb, "acked"))
+    tcb.acked_at_ns = now
+    tcb.delivered += tcb.acked.bytes - before
+    tcb.delivered_ns = now
+    dropped = lib.ring_drop(ffi.addressof(tcb, "snd_ring"), sequence.distance(tcb.snd_ring_seq, ack))
+    tcb.snd_ring_seq = sequence.add(tcb.snd_ring_seq, dropped)
+    tcb.snd_una = ack
+    if dropped:
+        tcb.events |= WRITABLE
+    if sequence.le(tcb.snd_up, ack):
+        tcb.snd_up = ack
+        connection.wants_slow_path(lib.SLOW_URGENT, connection.urgent_seq >= 0)

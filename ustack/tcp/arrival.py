@@ -1,0 +1,96 @@
+"""SEGMENT ARRIVES for a connection.
+
+RFC 9293 §3.10.7: here SYN-SENT (§3.10.7.3); CLOSED is in `reset`, LISTEN in `listener`.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from ustack.drops import Drop, DropReason
+from ustack.tcp import arrival_synchronized, opening, output, reset, retransmission, sequence
+from ustack.tcp import options as tcp_options
+from ustack.tcp.state import ESTABLISHED, SYN_RECEIVED, SYN_SENT, change_state
+from ustack.wire.tcp import ACK, FIN, RST, SYN
+
+if TYPE_CHECKING:
+    from ustack.tcp.connection import Connection
+    from ustack.tcp.segment import Segment
+
+
+def segment_arrives(connection: Connection, segment: Segment, now: int) -> None:
+    """RFC 9293 §3.10.7.3 or §3.10.7.4, by the state."""
+    if connection.tcb.state == SYN_SENT:
+        _in_syn_sent(connection, segment, now)
+    else:
+        arrival_synchronized.segment_arrives(connection, segment, now)
+
+
+def _in_syn_sent(connection: Connection, segment: Segment, now: int) -> None:
+    acceptable = _check_ack(connection, segment, now)
+    _check_rst(connection, segment, acceptable)
+    if not segment.flags & SYN:
+        raise Drop(DropReason.TCP_SYN_SENT_NO_SYN)
+    _take_syn(connection, segment, now)
+    if acceptable:
+        _become_established(connection, segment, now)
+    else:
+        _become_syn_received(connection, segment, now)
+
+
+def _check_ack(connection: Connection, segment: Segment, now: int) -> bool:
+    """First: whether the segment acknowledges our SYN.  With timestamps, TSecr must be ours too (RFC 7323 §3.2)."""
+    tcb = connection.tcb
+    if not segment.flags & ACK:
+        return False
+    if sequence.le(segment.ack, tcb.iss) or sequence.gt(segment.ack, tcb.snd_nxt):
+        if not segment.flags & RST:
+            reset.send_reset(connection.tcp, segment, now)
+        raise Drop(DropReason.TCP_SYN_SENT_BAD_ACK)
+    return True
+
+
+def _check_rst(connection: Connection, segment: Segment, acceptable: bool) -> None:
+    """Second: a RST that acknowledges our SYN refuses the connection."""
+    if segment.flags & RST:
+        if acceptable:
+            connection.fail(errno.ECONNREFUSED)
+        raise Drop(DropReason.TCP_SYN_SENT_RST)
+
+
+def _take_syn(connection: Connection, segment: Segment, now: int) -> None:
+    """Fourth: IRS, RCV.NXT, and what the options agree."""
+    tcb = connection.tcb
+    tcb.irs = segment.seq
+    tcb.rcv_nxt = tcb.rcv_up = sequence.add(segment.seq, 1)
+    tcp_options.agree(connection, segment.options, offered=True)
+    tcb.ts_recent_ns = now
+    opening.size_segments(connection)
+
+
+def _become_established(connection: Connection, segment: Segment, now: int) -> None:
+    """<SYN,ACK>: acknowledge it, with data if there is any."""
+    tcb = connection.tcb
+    change_state(tcb, ESTABLISHED)
+    opening.establish(connection, segment, segment.window, now)
+    tcb.ack_now = 1
+    _take_rest(connection, segment, now)
+
+
+def _become_syn_received(connection: Connection, segment: Segment, now: int) -> None:
+    """<SYN> without ACK: simultaneous open (MUST-10).  Data and FIN come again, once our SYN,ACK has arrived."""
+    tcb = connection.tcb
+    change_state(tcb, SYN_RECEIVED)
+    tcb.snd_wnd = segment.window
+    tcb.snd_wl1 = segment.seq
+    output.send_syn(connection, now)
+    retransmission.watch(connection, now)
+
+
+def _take_rest(connection: Connection, segment: Segment, now: int) -> None:
+    """Data and FIN that came with the SYN,ACK: steps six to eight of the synchronized states."""
+    segment.seq = sequence.add(segment.seq, 1)
+    segment.flags &= ~SYN
+    if segment.payload or segment.flags & FIN:
+        arrival_synchronized.take_content(connection, segment, now)

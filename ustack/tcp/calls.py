@@ -1,0 +1,298 @@
+"""The user's calls: OPEN, SEND, RECEIVE, CLOSE, ABORT.
+
+RFC 9293 §3.10.1 to §3.10.5, with the errors of Linux's sockets.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+from ustack import errors
+from ustack.address import LOOPBACK_IPV4, LOOPBACK_IPV6, is_multicast, is_unspecified
+from ustack.constants import MSG_MORE, MSG_OOB, MSG_PEEK, MSG_TRUNC, SHUT_RD, SHUT_RDWR, SHUT_WR
+from ustack.endpoint import READ_HANGUP, READABLE, WRITABLE, Address
+from ustack.native import ffi, lib
+from ustack.tcp import opening, output, receive_queue, retransmission, sequence, timeouts, window
+from ustack.tcp import options as tcp_options
+from ustack.tcp.state import (
+    CLOSE_WAIT,
+    CLOSED,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    LAST_ACK,
+    SYN_RECEIVED,
+    SYN_SENT,
+    TIME_WAIT,
+    change_state,
+)
+
+if TYPE_CHECKING:
+    from ustack.tcp.connection import Connection
+    from ustack.tcp.listener import Listener
+
+_RING_MIN = 1024
+_UNCONNECTED = (SYN_SENT, SYN_RECEIVED)
+
+
+def open_active(connection: Connection, address: bytes, port: int, now: int) -> None:
+    """OPEN, active: send a SYN and raise EINPROGRESS.  RFC 9293 §3.10.1.
+
+    Raises what connect(2) does: EISCONN, EALREADY, EADDRNOTAVAIL, ENETUNREACH, and the pending error of an earlier try.
+    """
+    tcp = connection.tcp
+    _refuse_second_open(connection)
+    if is_unspecified(address):
+        address = LOOPBACK_IPV4 if len(address) == 4 else LOOPBACK_IPV6
+    if is_multicast(address) or tcp.ip.is_broadcast(address):
+        raise errors.error(errno.ENETUNREACH)
+    if not port:
+        raise errors.error(errno.EADDRNOTAVAIL)
+    local = connection.local_address
+    if local is None or is_unspecified(local):
+        local = tcp.ip.select_source(address)
+    elif len(local) != len(address):
+        raise errors.error(errno.EINVAL if len(address) == 16 else errno.ENETUNREACH)
+    tcp.hold_port(connection, local, address, port)
+    try:
+        opening.create_tcb(connection, local, connection.local_port, address, port, now)
+    except OSError:
+        connection.opened = False
+        raise
+    _send_first_syn(connection, now)
+    raise errors.error(errno.EINPROGRESS)
+
+
+def _refuse_second_open(connection: Connection) -> None:
+    if connection.tcb.state in _UNCONNECTED:
+        raise errors.error(errno.EALREADY)
+    if connection.tcb.state != CLOSED:
+        raise errors.error(errno.EISCONN)
+    connection.raise_pending_error()
+    if connection.opened:
+        raise errors.error(errno.ECONNABORTED)
+
+
+def _send_first_syn(connection: Connection, now: int) -> None:
+    tcb = connection.tcb
+    tcp_options.offer(connection)
+    tcb.peer_mss = connection.tcp.receive_mss(connection)
+    change_state(tcb, SYN_SENT)
+    output.record_sent(tcb, tcb.iss, sequence.add(tcb.iss, 1), lib.SENT_SYN, now)
+    output.send_syn(connection, now)
+    retransmission.watch(connection, now)
+
+
+def open_passive(connection: Connection, backlog: int) -> Listener:
+    """OPEN, passive.  RFC 9293 §3.10.1.  Raises EINVAL for a connected socket, EADDRINUSE."""
+    tcp = connection.tcp
+    if connection.opened:
+        raise errors.error(errno.EINVAL)
+    if connection.binding is None:
+        tcp.bind(connection, bytes(4 if connection.family == 2 else 16), 0)
+    return tcp.listen(connection, backlog)
+
+
+def send(connection: Connection, data: Any, flags: int, now: int) -> int:
+    """SEND: take what fits the send buffer, and send what the windows allow.  RFC 9293 §3.10.2.
+
+    Raises EAGAIN when the buffer is full or the handshake is going on, EPIPE after a shutdown, ENOTCONN before an open.
+    """
+    connection.raise_pending_error()
+    tcb = connection.tcb
+    _check_can_send(connection)
+    buffer = ffi.from_buffer(data)
+    length = len(buffer)
+    taken = min(length, connection.send_limit - tcb.snd_ring.length)
+    if taken <= 0:
+        if not length:
+            return 0
+        raise errors.error(errno.EAGAIN)
+    ring = ffi.addressof(tcb, "snd_ring")
+    needed = tcb.snd_ring.length + taken
+    if needed > tcb.snd_ring.capacity and lib.ring_reserve(ring, max(needed, _RING_MIN), 0):
+        raise errors.error(errno.ENOBUFS)
+    lib.ring_write(ring, buffer, taken)
+    if flags & MSG_OOB and taken == length:
+        tcb.snd_up = sequence.add(tcb.snd_ring_seq, tcb.snd_ring.length)
+        connection.wants_slow_path(lib.SLOW_URGENT, True)
+    if flags & MSG_MORE:
+        _output_corked(connection, now)
+    else:
+        output.output(connection, now)
+    return int(taken)
+
+
+def _check_can_send(connection: Connection) -> None:
+    state = connection.tcb.state
+    if connection.fin_queued:
+        raise errors.error(errno.EPIPE)
+    if state in (ESTABLISHED, CLOSE_WAIT):
+        return
+    if state in _UNCONNECTED:
+        raise errors.error(errno.EAGAIN)
+    raise errors.error(errno.EPIPE)
+
+
+def _output_corked(connection: Connection, now: int) -> None:
+    """As TCP_CORK for this one call."""
+    corked = connection.options.cork
+    connection.options.cork = True
+    output.output(connection, now)
+    connection.options.cork = corked
+
+
+def receive_into(connection: Connection, buffer: Any, flags: int, now: int) -> tuple[int, Address | None, int]:
+    """RECEIVE: bytes in order, up to the urgent mark.  RFC 9293 §3.10.3.
+
+    Raises EAGAIN when there is nothing, ENOTCONN before an open, the error that ended the connection once; 0 bytes is
+    the end.
+    """
+    if flags & MSG_OOB:
+        return _receive_urgent(connection, buffer, flags)
+    tcb = connection.tcb
+    space = ffi.from_buffer(buffer)
+    wanted = len(space)
+    available = tcb.rcv_ring.length
+    if connection.urgent_seq >= 0:
+        available = _up_to_mark(connection, available)
+    if not available or not wanted:
+        return _nothing_to_read(connection, wanted), None, 0
+    ring = ffi.addressof(tcb, "rcv_ring")
+    count = min(wanted, available)
+    if flags & MSG_PEEK:
+        lib.ring_peek(ring, 0, space, count)
+        return count, None, 0
+    if flags & MSG_TRUNC:
+        lib.ring_drop(ring, count)
+    else:
+        lib.ring_read(ring, space, count)
+    after_read(connection, now)
+    return count, None, 0
+
+
+def _nothing_to_read(connection: Connection, wanted: int) -> int:
+    """0 at the end of the stream; else raises."""
+    if connection.error:
+        connection.raise_pending_error()
+    state = connection.tcb.state
+    if not connection.opened:
+        raise errors.error(errno.ENOTCONN)
+    if not wanted or connection.read_shutdown or connection.tcb.fin_received or state in (CLOSED, TIME_WAIT):
+        return 0
+    raise errors.error(errno.EAGAIN)
+
+
+def after_read(connection: Connection, now: int) -> None:
+    """Tell the peer if reading has opened the window far enough.  RFC 9293 §3.8.6.2.2."""
+    tcb = connection.tcb
+    if tcb.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2) and window.update_is_due(tcb):
+        output.send_ack(connection, now)
+
+
+def _up_to_mark(connection: Connection, available: int) -> int:
+    """Reading stops before the urgent byte; standing first, it is taken out of the stream (or read, if in line)."""
+    tcb = connection.tcb
+    offset = sequence.distance(receive_queue.first_unread(tcb), connection.urgent_seq)
+    if offset >= available:
+        return available
+    if offset:
+        return offset
+    connection.urgent_seq = connection.urgent_byte = -1
+    connection.wants_slow_path(lib.SLOW_URGENT, sequence.gt(tcb.snd_up, tcb.snd_una))
+    if not connection.options.out_of_band_inline:
+        lib.ring_drop(ffi.addressof(tcb, "rcv_ring"), 1)
+        return available - 1
+    return available
+
+
+def _receive_urgent(connection: Connection, buffer: Any, flags: int) -> tuple[int, Address | None, int]:
+    """MSG_OOB: the urgent byte.
+
+    Raises EINVAL where there is none or it stays in line, EAGAIN while it is on its way.
+    """
+    if connection.options.out_of_band_inline:
+        raise errors.error(errno.EINVAL)
+    if connection.urgent_byte < 0:
+        raise errors.error(
+            errno.EAGAIN if connection.urgent_byte == -1 and connection.urgent_seq >= 0 else errno.EINVAL
+        )
+    space = ffi.from_buffer(buffer)
+    if not len(space):
+        return 0, None, MSG_TRUNC | MSG_OOB
+    space[0:1] = bytes((connection.urgent_byte,))
+    if not flags & MSG_PEEK:
+        connection.urgent_byte = receive_queue.URGENT_READ
+    return 1, None, MSG_OOB
+
+
+def at_mark(connection: Connection) -> bool:
+    """Whether the next byte to read is the urgent mark."""
+    return connection.urgent_seq >= 0 and receive_queue.first_unread(connection.tcb) == connection.urgent_seq
+
+
+def shutdown(connection: Connection, how: int, now: int) -> None:
+    """Close one direction or both.  Raises ENOTCONN, EINVAL."""
+    if how not in (SHUT_RD, SHUT_WR, SHUT_RDWR):
+        raise errors.error(errno.EINVAL)
+    if connection.tcb.state in (CLOSED, TIME_WAIT):
+        raise errors.error(errno.ENOTCONN)
+    if connection.tcb.state == SYN_SENT:
+        connection.fail(errno.ECONNRESET)
+        return
+    if how != SHUT_WR:
+        connection.read_shutdown = True
+        connection.raise_event(READABLE | READ_HANGUP)
+    if how != SHUT_RD:
+        _queue_fin(connection, now)
+        connection.raise_event(WRITABLE)
+
+
+def close(connection: Connection, now: int) -> None:
+    """CLOSE: send what is queued, then FIN.
+
+    With unread data, or linger of zero, RST instead.  RFC 9293 §3.10.4 (SHLD-3).
+    """
+    if connection.orphaned:
+        return
+    connection.orphaned = True
+    connection.observer = None
+    tcb = connection.tcb
+    state = tcb.state
+    if state in (CLOSED, SYN_SENT):
+        connection.tcp.delete(connection)
+        return
+    unread = tcb.rcv_ring.length and state != TIME_WAIT
+    if unread or (connection.options.linger_ns == 0 and state != TIME_WAIT):
+        abort(connection, now)
+        return
+    _queue_fin(connection, now)
+    if tcb.state == FIN_WAIT_2:
+        timeouts.start_state_timer(connection, connection.tcp.config.fin_wait_2_timeout_ns, now)
+
+
+def _queue_fin(connection: Connection, now: int) -> None:
+    """No more data follows what is in the send ring.
+
+    FIN-WAIT-1 or LAST-ACK at once, the FIN as soon as it may leave.
+    """
+    if connection.fin_queued:
+        return
+    connection.fin_queued = True
+    tcb = connection.tcb
+    if tcb.state == ESTABLISHED:
+        change_state(tcb, FIN_WAIT_1)
+    elif tcb.state == CLOSE_WAIT:
+        change_state(tcb, LAST_ACK)
+    output.output(connection, now)
+
+
+def abort(connection: Connection, now: int) -> None:
+    """ABORT: <RST>, and all is forgotten.  RFC 9293 §3.10.5."""
+    connection.orphaned = True
+    connection.observer = None
+    state = connection.tcb.state
+    if state in (SYN_RECEIVED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT):
+        output.send_reset(connection, now)
+    connection.tcp.delete(connection)

@@ -1,0 +1,49 @@
+"""Challenge ACKs, and the limits on answers to segments that nobody should have sent.  RFC 5961 §3 to §5, §7."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ustack.config import SECOND
+from ustack.tcp import output
+
+if TYPE_CHECKING:
+    from ustack.tcp.connection import Connection
+
+
+class ChallengeLimit:
+    """At most so many challenge ACKs a second for the whole stack.
+
+    The count is per stack, which alone would be a side channel (CVE-2016-5696): it is therefore large, and each
+    connection has a limit of its own besides.
+    """
+
+    def __init__(self, per_second: int) -> None:
+        self._per_second = per_second
+        self._second = -1
+        self._sent = 0
+
+    def allows(self, now: int) -> bool:
+        """Whether one more may be sent at `now`; if so it is counted."""
+        second = now // SECOND
+        if second != self._second:
+            self._second, self._sent = second, 0
+        self._sent += 1
+        return self._sent <= self._per_second
+
+
+def send_challenge_ack(connection: Connection, now: int) -> None:
+    """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>, within the limits.  RFC 5961 §7."""
+    tcp = connection.tcp
+    if now - connection.last_challenge_ns >= tcp.config.invalid_ack_interval_ns and tcp.challenge_limit.allows(now):
+        connection.last_challenge_ns = now
+        output.send_ack(connection, now)
+
+
+def send_out_of_window_ack(connection: Connection, has_data: bool, now: int) -> None:
+    """The answer to an unacceptable segment; empty ones are answered seldom, so that two ends never play ping-pong."""
+    if has_data:
+        output.send_ack(connection, now)
+    elif now - connection.last_out_of_window_ns >= connection.tcp.config.invalid_ack_interval_ns:
+        connection.last_out_of_window_ns = now
+        output.send_ack(connection, now)

@@ -1,0 +1,16 @@
+"""Congestion controllers: they get numbers, own `cwnd` and `ssthresh`, and never see a TCB."""
+
+from __future__ import annotations
+
+from ustack.tcp.congestion.controller import AckSample, CongestionController, LossSample
+from ustack.tcp.congestion.reno import Reno
+
+__all__ = ["CONTROLLERS", "AckSample", "CongestionController", "LossSample", "Reno", "create"]
+
+CONTROLLERS: dict[str, type[CongestionController]] = {"reno": Reno}
+"""By the name that TCP_CONGESTION takes; a user may add a class of its own."""
+
+
+def create(name: str, mss: int, initial_window: int) -> CongestionController:
+    """A new controller.  Raises KeyError for an unknown name."""
+    return CONTROLLERS[name](mss, initial_window)

@@ -1,0 +1,69 @@
+"""ICMP errors about our segments.  RFC 9293 §3.9.2.2 (MUST-54, MUST-56), RFC 5927, RFC 1191, RFC 8201."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from ustack.constants import IPPROTO_TCP
+from ustack.drops import Drop, DropReason
+from ustack.endpoint import ERROR
+from ustack.native import ffi, lib
+from ustack.tcp import opening, output, sequence
+from ustack.tcp.connection import Connection
+from ustack.tcp.state import SYN_RECEIVED, SYN_SENT
+
+if TYPE_CHECKING:
+    from ustack.ip.icmp import IcmpError
+    from ustack.tcp.protocol import TcpProtocol
+
+_SEQ = struct.Struct(">4xI")
+
+
+def error_arrives(tcp: TcpProtocol, error: IcmpError, now: int) -> None:
+    """Find the connection, and check that the quoted segment is in flight now: else anybody could send this.
+
+    RFC 5927 §4.1.
+    """
+    quoted = error.quoted
+    connection = tcp.flows.find(
+        IPPROTO_TCP, quoted.source, quoted.source_port, quoted.destination, quoted.destination_port
+    )
+    if not isinstance(connection, Connection) or len(quoted.transport) < _SEQ.size:
+        raise Drop(DropReason.ICMP_QUOTE)
+    seq = _SEQ.unpack_from(quoted.transport)[0]
+    tcb = connection.tcb
+    if not (sequence.le(tcb.snd_una, seq) and sequence.lt(seq, tcb.snd_nxt)):
+        raise Drop(DropReason.ICMP_QUOTE, "the quoted sequence number is not in flight")
+    if error.mtu is not None:
+        _packet_too_big(connection, error.mtu, now)
+    elif tcb.state in (SYN_SENT, SYN_RECEIVED) and error.hard:
+        connection.fail(error.errno)
+    else:
+        _soft_error(connection, error.errno)
+
+
+def _packet_too_big(connection: Connection, mtu: int, now: int) -> None:
+    """Path MTU discovery: smaller segments from now on; what is in flight is cut anew and sent again.
+
+    RFC 1191 §6.4.
+    """
+    tcp, tcb = connection.tcp, connection.tcb
+    assert connection.remote_address is not None, "an open connection has a remote address"
+    tcp.ip.path_mtu.learn(connection.remote_address, mtu, now)
+    before = connection.max_segment
+    opening.size_segments(connection)
+    if connection.max_segment < before and tcb.state not in (SYN_SENT, SYN_RECEIVED):
+        lib.sent_queue_mark_all_lost(ffi.addressof(tcb, "sent"), 0)
+        output.output(connection, now)
+
+
+def _soft_error(connection: Connection, number: int) -> None:
+    """Kept as the reason of a later time-out (SHLD-25); reported at once only if the user asked (MUST-47).
+
+    # DEVIATION RFC 1122 §4.2.3.9 (SHLD-26): a hard error does not abort a synchronized connection: RFC 5927 §5.2.
+    """
+    connection.soft_error = number
+    if connection.options.receive_errors:
+        connection.error = number
+        connection.raise_event(ERROR)

@@ -1,0 +1,174 @@
+"""`Listener`: a passive OPEN, and the connections that it has begun and not yet given to the user.
+
+RFC 9293 §3.10.7.2.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ustack import errors
+from ustack.address import is_multicast, is_unspecified
+from ustack.drops import Drop, DropReason
+from ustack.endpoint import HANGUP, READ_HANGUP, READABLE, Endpoint
+from ustack.native import lib
+from ustack.tcp import opening, output, reset, retransmission, sequence
+from ustack.tcp import options as tcp_options
+from ustack.tcp.state import SYN_RECEIVED, change_state
+from ustack.wire.tcp import ACK, FIN, RST, SYN
+
+if TYPE_CHECKING:
+    from ustack.ports import Binding
+    from ustack.tcp.connection import Connection
+    from ustack.tcp.protocol import TcpProtocol
+    from ustack.tcp.segment import Segment
+
+_SYN_QUEUE_MIN = 8
+
+
+class Listener(Endpoint):
+    """A listening endpoint.
+
+    Its SYN queue holds connections in SYN-RECEIVED, its accept queue those that are established.
+    """
+
+    __slots__ = ("accept_queue", "backlog", "binding", "closed", "syn_queue", "tcp")
+
+    def __init__(self, tcp: TcpProtocol, unopened: Connection, binding: Binding, backlog: int) -> None:
+        super().__init__(unopened.family, unopened.kind, unopened.protocol)
+        self.tcp = tcp
+        self.options = unopened.options
+        self.observer = unopened.observer
+        self.local_address, self.local_port = unopened.local_address, unopened.local_port
+        self.binding = binding
+        self.closed = False
+        self.accept_queue: deque[Connection] = deque()
+        self.syn_queue: dict[Connection, None] = {}
+        self.backlog = 0
+        self.set_backlog(backlog)
+
+    def set_backlog(self, backlog: int) -> None:
+        """The accept queue holds at most one more than this, as in Linux."""
+        self.backlog = min(max(backlog, 0), self.tcp.config.listen_backlog_max)
+
+    def has_room(self) -> bool:
+        """Whether the accept queue would take one more."""
+        return len(self.accept_queue) <= self.backlog
+
+    # SEGMENT ARRIVES in LISTEN.
+
+    def segment_arrives(self, segment: Segment, now: int) -> None:
+        """First RST, second ACK, third SYN; all else is dropped."""
+        if segment.flags & RST:
+            raise Drop(DropReason.TCP_LISTEN_RST)
+        if segment.flags & ACK:
+            reset.send_reset(self.tcp, segment, now)
+            raise Drop(DropReason.TCP_LISTEN_ACK)
+        if not segment.flags & SYN:
+            raise Drop(DropReason.TCP_LISTEN_NO_SYN)
+        if segment.flags & FIN:
+            raise Drop(DropReason.TCP_LISTEN_SYN_FIN)
+        if is_unspecified(segment.remote) or is_multicast(segment.remote):
+            raise Drop(DropReason.TCP_BAD_ADDRESS)
+        if not self.has_room() or len(self.syn_queue) >= max(self.backlog, _SYN_QUEUE_MIN):
+            raise Drop(DropReason.TCP_BACKLOG_FULL)
+        self._open_child(segment, now)
+
+    def _open_child(self, segment: Segment, now: int) -> None:
+        """A connection in SYN-RECEIVED, and its <SYN,ACK>.  The listener itself stays as it is (MUST-41)."""
+        tcp = self.tcp
+        child = tcp.new_connection(self.family)
+        child.options = replace(self.options)
+        child.listener = self
+        try:
+            opening.create_tcb(child, segment.local, segment.local_port, segment.remote, segment.remote_port, now)
+        except OSError as problem:
+            raise Drop(DropReason.TCP_NO_RETURN_ROUTE, str(problem)) from problem
+        child.binding = tcp.ports.share(self.binding, child, segment.local)
+        self.syn_queue[child] = None
+        tcb = child.tcb
+        change_state(tcb, SYN_RECEIVED)
+        tcb.irs = segment.seq
+        tcb.rcv_nxt = tcb.rcv_up = tcb.last_ack_sent = sequence.add(segment.seq, 1)
+        tcb.ts_recent_ns = now
+        tcp_options.agree(child, segment.options, offered=False)
+        opening.size_segments(child)
+        tcb.snd_wnd = segment.window
+        tcb.snd_wl1 = segment.seq
+        output.record_sent(tcb, tcb.iss, sequence.add(tcb.iss, 1), lib.SENT_SYN, now)
+        output.send_syn(child, now)
+        retransmission.watch(child, now)
+
+    def established(self, child: Connection) -> None:
+        """The handshake of a child is complete: it waits for accept()."""
+        self.forget(child)
+        self.accept_queue.append(child)
+        if self.observer is not None:
+            self.tcp.events.append((self, READABLE))
+
+    def forget(self, child: Connection) -> None:
+        """A child has left SYN-RECEIVED."""
+        self.syn_queue.pop(child, None)
+        child.listener = None
+
+    # Endpoint.
+
+    def readiness(self) -> int:
+        """READABLE while there is a connection to accept."""
+        if self.closed:
+            return READABLE | READ_HANGUP | HANGUP
+        return READABLE if self.accept_queue else 0
+
+    def listen(self, backlog: int) -> Listener:
+        """Change the backlog."""
+        self.set_backlog(backlog)
+        return self
+
+    def accept(self) -> Connection:
+        """The connection that has waited longest.  Raises EAGAIN, or EINVAL after a shutdown."""
+        if self.accept_queue:
+            return self.accept_queue.popleft()
+        if self.error:
+            self.raise_pending_error()
+        raise errors.error(errno.EINVAL if self.closed else errno.EAGAIN)
+
+    def connect(self, address: bytes, port: int, now: int) -> None:
+        """A listener cannot connect: EISCONN, as Linux has it."""
+        raise errors.error(errno.EISCONN)
+
+    def send(self, data: object, flags: int, destination: object, now: int) -> int:
+        """A listener has nobody to send to: EPIPE, as Linux has it."""
+        raise errors.error(errno.EPIPE)
+
+    def receive_into(self, buffer: object, flags: int, now: int) -> tuple[int, None, int]:
+        """A listener receives no data: ENOTCONN."""
+        raise errors.error(errno.ENOTCONN)
+
+    def shutdown(self, how: int, now: int) -> None:
+        """SHUT_RD ends the listening, as in Linux; the port stays held."""
+        if how in (0, 2) and not self.closed:
+            self.tcp.ports.stop_listening(self.binding)
+            self._drop_children(now)
+            if self.observer is not None:
+                self.tcp.events.append((self, READABLE | HANGUP))
+
+    def close(self, now: int) -> None:
+        """Stop listening; connections that nobody has accepted are reset."""
+        self._drop_children(now)
+        self.tcp.release(self)
+
+    def fail(self, number: int) -> None:
+        """The stack has stopped."""
+        self.error = number
+        self.closed = True
+        if self.observer is not None:
+            self.tcp.events.append((self, READABLE | HANGUP))
+
+    def _drop_children(self, now: int) -> None:
+        self.closed = True
+        for child in [*self.syn_queue, *self.accept_queue]:
+            child.abort(now)
+        self.accept_queue.clear()

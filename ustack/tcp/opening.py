@@ -1,0 +1,95 @@
+"""What both kinds of open share: a TCB for a flow, the sizes of segments, the start of the synchronized states.
+
+RFC 9293 §3.10.1, §3.7.1 (MSS), RFC 6928 (initial window).
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+from ustack import errors
+from ustack.constants import IPPROTO_TCP
+from ustack.endpoint import WRITABLE
+from ustack.native import ffi, lib
+from ustack.tcp import ack_sample, congestion, sequence, timeouts
+from ustack.tcp import options as tcp_options
+
+if TYPE_CHECKING:
+    from ustack.tcp.connection import Connection
+    from ustack.tcp.segment import Segment
+
+_RCV_MSS_FIRST = 536
+
+
+def _new_tcb() -> Any:
+    """A zeroed TCB that is freed with its buffers when nothing in Python refers to it."""
+    tcb = lib.tcb_new()
+    if tcb == ffi.NULL:
+        raise errors.error(errno.ENOMEM)
+    return ffi.gc(tcb, lib.tcb_free)
+
+
+def create_tcb(
+    connection: Connection, local: bytes, local_port: int, remote: bytes, remote_port: int, now: int
+) -> None:
+    """Give the connection its TCB, route and place in the flow table.  Raises the OSError of the route, or ENOMEM."""
+    tcp = connection.tcp
+    connection.interface = tcp.ip.output_interface(remote, local)
+    tcb = _new_tcb()
+    tcb.version = 4 if len(local) == 4 else 6
+    tcb.local_address[0 : len(local)] = local
+    tcb.remote_address[0 : len(remote)] = remote
+    tcb.local_port, tcb.remote_port = local_port, remote_port
+    connection.local_address, connection.local_port = local, local_port
+    connection.remote_address, connection.remote_port = remote, remote_port
+    connection.tcb = tcb
+    connection.opened = True
+    tcp.apply_ip_options(connection)
+    config = tcp.config
+    tcb.iss = tcp.isn.choose(local, local_port, remote, remote_port, now)
+    tcb.snd_una = tcb.snd_nxt = tcb.snd_up = tcb.recovery_point = tcb.snd_sml = tcb.iss
+    tcb.snd_ring_seq = sequence.add(tcb.iss, 1)
+    tcb.ts_offset = tcp.isn.timestamp_offset(local, local_port, remote, remote_port)
+    tcb.rcv_limit = connection.receive_limit
+    tcb.rcv_wnd = min(tcb.rcv_limit, 0xFFFF)
+    tcb.rcv_wscale = tcp_options.window_shift(tcb.rcv_limit, config.window_scaling)
+    tcb.rcv_mss_limit = tcp.receive_mss(connection)
+    tcb.rcv_mss = min(_RCV_MSS_FIRST, tcb.rcv_mss_limit)
+    tcb.rto_ns = config.rto_initial_ns
+    tcb.last_received_ns = now
+    tcb.slow_path_reasons = lib.SLOW_STATE | (0 if tcp.fast_path else lib.SLOW_DISABLED)
+    tcb.handle = tcp.flows.handle_of(connection)
+    tcp.flows.insert(IPPROTO_TCP, local, local_port, remote, remote_port, connection, lib.FLOW_TCP, tcb)
+    tcp.connections[connection] = None
+
+
+def size_segments(connection: Connection) -> None:
+    """The effective send MSS: the peer's MSS or what the path takes, the smaller.  RFC 9293 §3.7.1 (MUST-16)."""
+    tcb, tcp = connection.tcb, connection.tcp
+    size = min(tcb.peer_mss, tcp.path_segment_size(connection))
+    if connection.options.max_segment:
+        size = min(size, connection.options.max_segment)
+    connection.max_segment = size
+    tcb.snd_mss = size - (tcp_options.TIMESTAMPS_LENGTH if tcb.timestamps else 0)
+
+
+def establish(connection: Connection, segment: Segment, window: int, now: int) -> None:
+    """Both SYNs are acknowledged: SND.WND, the controller, the first RTT sample, keep-alive."""
+    tcb = connection.tcb
+    tcb.snd_wnd = tcb.snd_max_wnd = window
+    tcb.snd_wl1, tcb.snd_wl2 = segment.seq, segment.ack
+    lib.sent_queue_acknowledge(ffi.addressof(tcb, "sent"), segment.ack, ffi.addressof(tcb, "acked"))
+    tcb.acked_at_ns = now
+    tcb.snd_una = segment.ack
+    tcb.snd_up = tcb.snd_sml = segment.ack
+    tcb.last_ack_sent = tcb.rcv_nxt
+    ack_sample.flush(connection, now)
+    mss: int = tcb.snd_mss
+    config = connection.tcp.config
+    initial = min(config.initial_window_segments * mss, max(2 * mss, config.initial_window_segments * 1460))
+    name = connection.options.congestion_control or config.congestion_control
+    connection.congestion = congestion.create(name, mss, initial)
+    ack_sample.publish(connection)
+    timeouts.start_keepalive(connection, now)
+    connection.raise_event(WRITABLE)

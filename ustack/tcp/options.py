@@ -1,0 +1,88 @@
+"""The TCP options that this host sends, and what is agreed from those it receives.  RFC 9293 §3.2, 7323, 2018."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from ustack.native import ffi
+from ustack.tcp import timestamps
+from ustack.wire import tcp_options
+from ustack.wire.tcp_options import TcpOptions
+
+if TYPE_CHECKING:
+    from ustack.tcp.connection import Connection
+
+_TIMESTAMPS = struct.Struct(">BBBBII")
+TIMESTAMPS_LENGTH = 12
+_MAX_LENGTH = 40
+_WINDOW_SHIFT_MAX = 14
+
+
+def window_shift(limit: int, enabled: bool) -> int:
+    """The least shift with which `limit` bytes can be advertised.  RFC 7323 §2.3."""
+    if not enabled:
+        return 0
+    return min(max(limit.bit_length() - 16, 0), _WINDOW_SHIFT_MAX)
+
+
+def syn_options(connection: Connection, now: int) -> bytes:
+    """The options of a SYN or SYN,ACK: what we offer, or what was agreed.  MSS is always sent (MAY-3)."""
+    tcb = connection.tcb
+    return tcp_options.build(
+        TcpOptions(
+            mss=connection.tcp.receive_mss(connection),
+            window_scale=tcb.rcv_wscale if tcb.window_scaling else None,
+            sack_permitted=bool(tcb.sack_permitted),
+            timestamps=(timestamps.value(tcb, now), tcb.ts_recent) if tcb.timestamps else None,
+        )
+    )
+
+
+def offer(connection: Connection) -> None:
+    """Set what an active open offers."""
+    config, tcb = connection.tcp.config, connection.tcb
+    tcb.window_scaling = config.window_scaling
+    tcb.timestamps = config.timestamps
+    tcb.sack_permitted = config.sack
+
+
+def agree(connection: Connection, options: TcpOptions, offered: bool) -> None:
+    """Take the options of the peer's SYN.
+
+    An option is used if both sides have sent it, which for a passive open we decide now.
+
+    `offered` tells that our SYN has been sent already, with the options that the TCB has.
+    """
+    tcb, config = connection.tcb, connection.tcp.config
+    if not offered:
+        offer(connection)
+    tcb.window_scaling = tcb.window_scaling and options.window_scale is not None
+    tcb.sack_permitted = tcb.sack_permitted and options.sack_permitted
+    tcb.timestamps = tcb.timestamps and options.timestamps is not None
+    if tcb.window_scaling and options.window_scale is not None:
+        tcb.snd_wscale = min(options.window_scale, _WINDOW_SHIFT_MAX)
+    else:
+        tcb.snd_wscale = tcb.rcv_wscale = 0
+    if tcb.timestamps and options.timestamps is not None:
+        tcb.ts_recent = options.timestamps[0]
+    default = config.mss_default_ipv4 if tcb.version == 4 else config.mss_default_ipv6
+    tcb.peer_mss = max(options.mss if options.mss is not None else default, config.mss_min)
+
+
+def data_options(tcb: Any, now: int) -> bytes:
+    """The options of a segment of a synchronized connection: timestamps, and SACK blocks while data is out of order."""
+    packed = _TIMESTAMPS.pack(1, 1, 8, 10, timestamps.value(tcb, now), tcb.ts_recent) if tcb.timestamps else b""
+    if tcb.out_of_order.count and tcb.sack_permitted:
+        packed += sack_option(tcb, _MAX_LENGTH - len(packed))
+    return packed
+
+
+def sack_option(tcb: Any, room: int) -> bytes:
+    """SACK blocks for the out-of-order ranges, the latest first, as many as fit.  RFC 2018 §4."""
+    held = tcb.out_of_order
+    ranges = ffi.unpack(held.items, held.count)
+    ranges.sort(key=lambda item: item.stamp, reverse=True)
+    blocks = [(item.start, item.end) for item in ranges[: (room - 4) // 8]]
+    head = bytes((1, 1, 5, 2 + 8 * len(blocks)))
+    return head + b"".join(struct.pack(">II", *block) for block in blocks)

@@ -1,0 +1,256 @@
+"""What to send now: lost data first, then new data, then the FIN; and the ACK that is owed.
+
+The sender works in super-segments of up to 64 KiB; C cuts them to the MSS where the device cannot.  RFC 9293 §3.7.4,
+§3.8.6.2.1 (MUST-38: silly-window avoidance, SHLD-7: Nagle), RFC 5681 §3.1 (never beyond cwnd).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ustack.native import ffi, lib
+from ustack.tcp import options as tcp_options
+from ustack.tcp import retransmission, sequence, window
+from ustack.tcp.state import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED
+from ustack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
+
+if TYPE_CHECKING:
+    from ustack.tcp.connection import Connection
+
+SUPER_SEGMENT_MAX = 65_535 - 60 - 60
+"""Payload bytes of one super-segment: with the longest headers it is still one IP packet."""
+_SENDING_STATES = frozenset((ESTABLISHED, CLOSE_WAIT, FIN_WAIT_1, CLOSING, LAST_ACK))
+
+
+def bytes_in_flight(tcb: Any) -> int:
+    """What is in the network: sent, not acknowledged, and not known to have left it.  The pipe of RFC 6675 §4.
+
+    A duplicate ACK tells that one segment has left (RFC 5681 §3.2, step 4, in other words).
+    """
+    sent = tcb.sent
+    left = sent.sacked_bytes + sent.lost_bytes + tcb.dup_acks * tcb.snd_mss
+    return max(sequence.distance(tcb.snd_una, tcb.snd_nxt) - int(left), 0)
+
+
+def unsent_bytes(tcb: Any) -> int:
+    """Bytes in the send ring that were never sent."""
+    if tcb.fin_sent:
+        return 0
+    return int(tcb.snd_ring.length) - sequence.distance(tcb.snd_ring_seq, tcb.snd_nxt)
+
+
+def output(connection: Connection, now: int) -> None:
+    """Send all that the windows allow, and see that a timer watches over the rest."""
+    tcb = connection.tcb
+    if tcb.state not in _SENDING_STATES:
+        return
+    lost = tcb.sent.lost_bytes
+    if lost or (not tcb.fin_sent and (connection.fin_queued or unsent_bytes(tcb) > 0)):
+        options = tcp_options.data_options(tcb, now)
+        tcb.snd_mss = connection.max_segment - len(options)
+        if not lost or _send_lost(connection, options, now):
+            _send_new(connection, options, now)
+    retransmission.watch(connection, now)
+
+
+def _send_lost(connection: Connection, options: bytes, now: int) -> bool:
+    """Send again what is marked as lost, as far as cwnd allows; True if nothing of it is left."""
+    tcb = connection.tcb
+    sent = ffi.addressof(tcb, "sent")
+    mss: int = tcb.snd_mss
+    while sent.lost_bytes:
+        index = lib.sent_queue_next_lost(sent, 0)
+        segment = lib.sent_queue_at(sent, index)
+        length = sequence.distance(segment.seq, segment.end)
+        in_flight = bytes_in_flight(tcb)
+        room = tcb.cwnd - in_flight
+        if room < min(mss, length) and in_flight:
+            return False
+        if sequence.ge(segment.seq, sequence.add(tcb.snd_una, tcb.snd_wnd)):
+            return False
+        take = min(max(room - room % mss, mss), SUPER_SEGMENT_MAX - SUPER_SEGMENT_MAX % mss)
+        if take < length:
+            lib.sent_queue_split(sent, sequence.add(segment.seq, take))
+        if not resend(connection, index, options, now):
+            return False
+    return True
+
+
+def resend(connection: Connection, index: int, options: bytes, now: int) -> bool:
+    """Send entry `index` of the queue of sent segments again; False if the device has no room."""
+    tcb = connection.tcb
+    sent = ffi.addressof(tcb, "sent")
+    segment = lib.sent_queue_at(sent, index)
+    length = sequence.distance(segment.seq, segment.end)
+    flags = ACK
+    if segment.flags & lib.SENT_PUSH:
+        flags |= PSH
+    fin = 0
+    if segment.flags & lib.SENT_FIN:
+        flags |= FIN
+        fin = 1
+    if not transmit(connection, segment.seq, flags, length - fin, options):
+        return False
+    lib.sent_queue_retransmitted(sent, index, now)
+    tcb.bytes_retransmitted += length
+    tcb.retransmissions += 1
+    return True
+
+
+def _send_new(connection: Connection, options: bytes, now: int) -> None:
+    """Send new data and, after the last of it, the FIN."""
+    tcb = connection.tcb
+    if tcb.snd_una == tcb.snd_nxt and tcb.last_sent_ns and now - tcb.last_sent_ns > tcb.rto_ns:
+        _restart_after_idle(connection)
+    while not tcb.fin_sent:
+        pending = unsent_bytes(tcb)
+        length = _sendable(connection, pending)
+        fin = connection.fin_queued and length == pending and window.usable_window(tcb) > length
+        if not (length or fin) or not _send_segment(connection, length, pending, fin, options, now):
+            return
+
+
+def _restart_after_idle(connection: Connection) -> None:
+    """RFC 5681 §4.1: what was learned about the path is out of date."""
+    assert connection.congestion is not None, "a synchronized connection has a controller"
+    connection.congestion.on_idle(connection.tcb.snd_mss)
+    connection.tcb.cwnd = connection.congestion.cwnd
+
+
+def _sendable(connection: Connection, pending: int) -> int:
+    """How many of `pending` unsent bytes to send as one super-segment now; 0 to wait."""
+    tcb = connection.tcb
+    mss: int = tcb.snd_mss
+    allowed = min(pending, window.usable_window(tcb))
+    if allowed <= 0:
+        return 0
+    in_flight = bytes_in_flight(tcb)
+    room: int = tcb.cwnd - in_flight
+    if room < min(allowed, mss) and in_flight:
+        return 0
+    if sequence.gt(tcb.snd_up, tcb.snd_nxt):
+        return min(allowed, mss)
+    allowed = min(allowed, max(room, mss))
+    full = min(allowed, SUPER_SEGMENT_MAX)
+    full -= full % mss
+    if allowed == pending and allowed <= SUPER_SEGMENT_MAX and (full == allowed or _may_send_small(connection)):
+        return allowed
+    if full:
+        return full
+    return allowed if allowed < pending and 2 * allowed >= tcb.snd_max_wnd else 0
+
+
+def _may_send_small(connection: Connection) -> bool:
+    """Whether the last, partial segment may leave: Nagle, as Minshall has amended it.  RFC 9293 §3.7.4 (MUST-17).
+
+    A small segment waits only while an earlier small one is not acknowledged.
+    """
+    tcb = connection.tcb
+    if connection.fin_queued:
+        return True
+    if connection.options.cork:
+        return False
+    return connection.options.no_delay or sequence.le(tcb.snd_sml, tcb.snd_una)
+
+
+def _send_segment(connection: Connection, length: int, pending: int, fin: bool, options: bytes, now: int) -> bool:
+    """Send `length` new bytes, and a FIN; False if the device has no room."""
+    tcb = connection.tcb
+    seq: int = tcb.snd_nxt
+    flags = ACK
+    mark = 0
+    if length == pending and length:
+        flags |= PSH
+        mark |= lib.SENT_PUSH
+    if fin:
+        flags |= FIN
+        mark |= lib.SENT_FIN
+    if not transmit(connection, seq, flags, length, options):
+        return False
+    end = sequence.add(seq, length + fin)
+    record_sent(tcb, seq, end, mark, now)
+    if length % tcb.snd_mss:
+        tcb.snd_sml = end
+    tcb.fin_sent = fin
+    tcb.last_sent_ns = now
+    return True
+
+
+def record_sent(tcb: Any, seq: int, end: int, mark: int, now: int) -> None:
+    """Take [seq, end), sent now, into the queue of sent segments and advance SND.NXT."""
+    entry = ffi.new(
+        "struct sent_segment *",
+        {
+            "seq": seq,
+            "end": end,
+            "xmit_ns": now,
+            "first_sent_ns": now,
+            "delivered": tcb.delivered,
+            "delivered_ns": tcb.delivered_ns,
+            "flags": mark,
+            "transmissions": 1,
+            "mss": tcb.snd_mss,
+        },
+    )
+    result = lib.sent_queue_push(ffi.addressof(tcb, "sent"), entry)
+    assert result == 0, "memory for the queue of sent segments"
+    tcb.snd_nxt = end
+
+
+def transmit(connection: Connection, seq: int, flags: int, length: int, options: bytes) -> bool:
+    """Build a segment of a synchronized connection and give it to the device; False if that has no room now."""
+    tcb = connection.tcb
+    assert connection.interface is not None, "an open connection has a route"
+    urgent = 0
+    if sequence.gt(tcb.snd_up, seq):
+        flags |= URG
+        urgent = min(sequence.distance(seq, tcb.snd_up), 0xFFFF)
+    result = lib.segment_build(
+        connection.interface.outgoing.cdata, tcb, seq, tcb.rcv_nxt, flags, window.advertise(tcb), urgent,
+        options, len(options), length,
+    )  # fmt: skip
+    if result == -1:
+        connection.tcp.wait_for_device(connection)
+        return False
+    assert result == 0, "the payload is in the send ring"
+    tcb.ack_now = 0
+    tcb.ack_pending_bytes = 0
+    tcb.deadline_ns[lib.TIMER_DELAYED_ACK] = 0
+    return True
+
+
+def send_ack(connection: Connection, now: int) -> None:
+    """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>."""
+    tcb = connection.tcb
+    transmit(connection, tcb.snd_nxt, ACK, 0, tcp_options.data_options(tcb, now))
+
+
+def send_probe(connection: Connection, now: int) -> None:
+    """An empty segment just before SND.UNA: it is not acceptable, so the peer must answer with its state.
+
+    Used for keep-alives (SHLD-12) and for zero windows.
+    # DEVIATION RFC 9293 §3.8.6.1: the window probe carries no byte of new data, as in Linux: nothing has to be taken
+    back.
+    """
+    tcb = connection.tcb
+    transmit(connection, sequence.add(tcb.snd_una, -1), ACK, 0, tcp_options.data_options(tcb, now))
+
+
+def send_syn(connection: Connection, now: int) -> bool:
+    """<SEQ=ISS><CTL=SYN>, in SYN-RECEIVED with ACK.  Its window is never scaled (RFC 7323 §2.2)."""
+    tcb = connection.tcb
+    assert connection.interface is not None, "an open connection has a route"
+    flags, ack = SYN, 0
+    if tcb.state == SYN_RECEIVED:
+        flags, ack = SYN | ACK, tcb.rcv_nxt
+    options = tcp_options.syn_options(connection, now)
+    field = min(tcb.rcv_wnd, window.WINDOW_FIELD_MAX)
+    result = lib.segment_build(
+        connection.interface.outgoing.cdata, tcb, tcb.iss, ack, flags, field, 0, options, len(options), 0
+    )
+    return bool(result == 0)
+
+
+def send_reset(connection: Connection, now: int) -> None:
+    """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK>, for an abort.  RFC 9293 §3.10.5."""
+    transmit(connection, connection.tcb.snd_nxt, RST | ACK, 0, tcp_options.data_options(connection.tcb, now))

@@ -1,0 +1,279 @@
+"""`TcpProtocol`.
+
+All TCP of one stack: its connections and listeners, what they share, and the way of a segment to them.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ustack import errors
+from ustack.address import is_multicast, is_unspecified
+from ustack.config import TcpConfig
+from ustack.constants import IPPROTO_TCP, SOCK_STREAM
+from ustack.drops import Drop, DropReason
+from ustack.endpoint import Endpoint
+from ustack.entropy import Entropy
+from ustack.native import ffi, lib
+from ustack.tcp import arrival, fast_path, icmp, reset, sequence
+from ustack.tcp.challenge import ChallengeLimit
+from ustack.tcp.connection import CLOSED_TCB, Connection
+from ustack.tcp.isn import InitialSequenceNumbers
+from ustack.tcp.listener import Listener
+from ustack.tcp.segment import Segment
+from ustack.tcp.state import CLOSED, TIME_WAIT, change_state
+from ustack.timers import TimerQueue
+from ustack.wire import tcp as wire_tcp
+from ustack.wire import tcp_options
+from ustack.wire.tcp import ACK, RST, SYN
+
+if TYPE_CHECKING:
+    from ustack.flow import FlowTable
+    from ustack.ip.icmp import IcmpError
+    from ustack.ip.layer import IpLayer
+    from ustack.ip.packet import Packet
+    from ustack.ports import PortTable
+
+_TCP_HEADER = 20
+
+
+class TcpProtocol:
+    """TCP of one stack."""
+
+    def __init__(
+        self,
+        ip: IpLayer,
+        ports: PortTable,
+        flows: FlowTable,
+        config: TcpConfig,
+        entropy: Entropy,
+        events: list[tuple[Endpoint, int]],
+    ) -> None:
+        self.ip = ip
+        self.ports = ports
+        self.flows = flows
+        self.config = config
+        self.events = events
+        self.fast_path = True
+        self.timers = TimerQueue()
+        self.isn = InitialSequenceNumbers(entropy.take(16))
+        self.challenge_limit = ChallengeLimit(config.challenge_ack_per_second)
+        self.connections: dict[Endpoint, None] = {}
+        """Every connection with a TCB and every listener, in the order of their opening."""
+        self.touched: dict[Connection, None] = {}
+        """Connections that the packets of the current burst have changed, in the order of the first change."""
+        self.blocked: dict[Connection, None] = {}
+        """Connections that have more to send than their device would take."""
+
+    # User calls.
+
+    def open(self, family: int) -> Connection:
+        """An endpoint that is neither connected nor listening."""
+        return self.new_connection(family)
+
+    def new_connection(self, family: int) -> Connection:
+        """A connection without a TCB."""
+        return Connection(self, family, SOCK_STREAM, IPPROTO_TCP)
+
+    def bind(self, connection: Connection, address: bytes, port: int) -> None:
+        """Hold a local port.  Raises EADDRNOTAVAIL for an address that is not ours, EADDRINUSE."""
+        if not is_unspecified(address) and not self.ip.is_local(address):
+            raise errors.error(errno.EADDRNOTAVAIL)
+        connection.binding = self.ports.bind(connection, IPPROTO_TCP, address, port)
+        connection.local_address, connection.local_port = address, connection.binding.port
+
+    def hold_port(self, connection: Connection, local: bytes, remote: bytes, remote_port: int) -> None:
+        """Before an active open: pick a local port if there is none, and see that the flow is free.
+
+        Raises EADDRNOTAVAIL.
+        """
+        taken = self._flow_taken(local, remote, remote_port)
+        if connection.binding is None:
+            connection.binding = self.ports.bind(
+                connection, IPPROTO_TCP, local, 0, taken, remote=remote, remote_port=remote_port
+            )
+            connection.local_port = connection.binding.port
+        elif taken(connection.local_port):
+            raise errors.error(errno.EADDRNOTAVAIL)
+        else:
+            self.ports.move(connection.binding, local)
+
+    def _flow_taken(self, local: bytes, remote: bytes, remote_port: int) -> Callable[[int], bool]:
+        def taken(port: int) -> bool:
+            return self.flows.find(IPPROTO_TCP, local, port, remote, remote_port) is not None
+
+        return taken
+
+    def listen(self, connection: Connection, backlog: int) -> Listener:
+        """Put a listener in the place of an endpoint that is bound."""
+        assert connection.binding is not None, "an endpoint is bound before it listens"
+        self.ports.listen(connection.binding)
+        listener = Listener(self, connection, connection.binding, backlog)
+        connection.binding.endpoint = listener
+        self.connections[listener] = None
+        return listener
+
+    def release(self, listener: Listener) -> None:
+        """A listener is gone."""
+        self.ports.release(listener.binding)
+        self.connections.pop(listener, None)
+
+    # SEGMENT ARRIVES.
+
+    def receive(self, packet: Packet, now: int) -> None:
+        """Check a segment, find its connection or listener, and let it arrive there."""
+        segment = self._parse(packet)
+        owner = self.flows.find(IPPROTO_TCP, segment.local, segment.local_port, segment.remote, segment.remote_port)
+        if isinstance(owner, Connection) and not self._may_be_replaced(owner, segment):
+            self.touch(owner)
+            arrival.segment_arrives(owner, segment, now)
+            return
+        listener = self.ports.lookup(
+            IPPROTO_TCP, segment.local, segment.local_port, segment.remote, segment.remote_port
+        )
+        if isinstance(listener, Listener):
+            listener.segment_arrives(segment, now)
+        else:
+            reset.answer_closed(self, segment, now)
+
+    def _parse(self, packet: Packet) -> Segment:
+        header = wire_tcp.parse(packet.payload)
+        if not packet.trusted:
+            wire_tcp.verify(packet.payload, packet.source, packet.destination)
+        if not packet.unicast or is_multicast(packet.source) or self.ip.is_broadcast(packet.source):
+            raise Drop(DropReason.TCP_BAD_ADDRESS)
+        if not header.source_port or not header.destination_port:
+            raise Drop(DropReason.TCP_PORT_ZERO)
+        return Segment(
+            local=packet.destination,
+            local_port=header.destination_port,
+            remote=packet.source,
+            remote_port=header.source_port,
+            seq=header.seq,
+            ack=header.ack,
+            flags=header.flags,
+            window=header.window,
+            urgent_pointer=header.urgent_pointer,
+            options=tcp_options.parse_options(header.options),
+            payload=packet.payload[header.data_offset :],
+            gso_size=packet.gso_size,
+            traffic_class=packet.traffic_class,
+        )
+
+    def _may_be_replaced(self, connection: Connection, segment: Segment) -> bool:
+        """A SYN that is newer than a connection in TIME-WAIT takes its place.  RFC 9293 §3.6.1 (MAY-2), RFC 6191 §2."""
+        tcb = connection.tcb
+        if tcb.state != TIME_WAIT or segment.flags & (SYN | RST | ACK) != SYN:
+            return False
+        stamps = segment.options.timestamps
+        newer = sequence.gt(segment.seq, tcb.rcv_nxt)
+        if stamps is not None and tcb.timestamps:
+            newer = newer or sequence.gt(stamps[0], tcb.ts_recent)
+        if newer:
+            connection.fail(0)
+        return newer
+
+    def icmp_error(self, error: IcmpError, now: int) -> None:
+        """An ICMP error that quotes a segment.  Raises Drop if that was none of ours."""
+        icmp.error_arrives(self, error, now)
+
+    def touch(self, connection: Connection) -> None:
+        """Note that the connection must be settled at the end of the burst."""
+        self.touched[connection] = None
+
+    def settle(self, now: int) -> None:
+        """The burst is over: settle every connection that it has changed."""
+        while self.touched:
+            touched, self.touched = self.touched, {}
+            for connection in touched:
+                fast_path.settle(connection, now)
+
+    # Time and devices.
+
+    def advance(self, now: int) -> None:
+        """Run what is due."""
+        self.timers.advance(now)
+
+    def wait_for_device(self, connection: Connection) -> None:
+        """The connection's device takes no more now: `resume` will try again."""
+        self.blocked[connection] = None
+
+    def resume(self, now: int) -> None:
+        """Devices have taken what was there: send on."""
+        blocked, self.blocked = self.blocked, {}
+        for connection in blocked:
+            if connection.tcb.state != CLOSED:
+                connection.tcb.ack_now = 1
+                fast_path.settle(connection, now)
+
+    # What connections need of the rest.
+
+    def receive_mss(self, connection: Connection) -> int:
+        """The MSS that we announce: what the interface takes, less the fixed headers.
+
+        RFC 9293 §3.7.1 (MUST-67), RFC 6691.
+        """
+        assert connection.interface is not None, "an open connection has a route"
+        return min(connection.interface.mtu, 65_535) - self._headers(connection)
+
+    def path_segment_size(self, connection: Connection) -> int:
+        """Options and payload of the largest segment that the path takes now."""
+        assert connection.remote_address is not None, "an open connection has a remote address"
+        return self.ip.mtu_for(connection.remote_address, 0) - self._headers(connection)
+
+    def _headers(self, connection: Connection) -> int:
+        return (20 if connection.tcb.version == 4 else 40) + _TCP_HEADER
+
+    def apply_ip_options(self, connection: Connection) -> None:
+        """Copy TTL, traffic class and flow label to the TCB, where the segment builder finds them.
+
+        MUST-48, MUST-49.
+        """
+        tcb, options = connection.tcb, connection.options
+        tcb.ttl = options.ttl if options.ttl is not None else self.ip.config.ttl
+        tcb.traffic_class = options.traffic_class
+        tcb.dont_fragment = options.path_mtu_discovery
+        if tcb.version == 6 and connection.local_address is not None and connection.remote_address is not None:
+            tcb.flow_label = self.ip.flow_label(
+                connection.local_address, connection.remote_address, IPPROTO_TCP, tcb.local_port, tcb.remote_port
+            )
+
+    def send_unconnected(self, segment: Segment, header: bytes, now: int) -> None:
+        """Send a segment of no connection, back to where `segment` came from; without a route it is lost."""
+        try:
+            self.ip.send(segment.local, segment.remote, IPPROTO_TCP, header, now, dont_fragment=True)
+        except OSError:
+            self.ip.counters[DropReason.TCP_NO_RETURN_ROUTE] += 1
+
+    def delete(self, connection: Connection) -> None:
+        """Delete the TCB: the flow is free again.
+
+        What was received can still be read, unless nobody is there to do so.
+        """
+        tcb = connection.tcb
+        if tcb.state != CLOSED:
+            change_state(tcb, CLOSED)
+            self.flows.remove(
+                IPPROTO_TCP,
+                connection.local_address or b"",
+                connection.local_port,
+                connection.remote_address or b"",
+                connection.remote_port,
+            )
+            self.flows.forget(connection)
+            self.connections.pop(connection, None)
+            self.blocked.pop(connection, None)
+            for timer in range(lib.TIMER_COUNT):
+                tcb.deadline_ns[timer] = 0
+            lib.ring_release(ffi.addressof(tcb, "snd_ring"))
+            lib.sent_queue_release(ffi.addressof(tcb, "sent"))
+            if connection.listener is not None:
+                connection.orphaned = True
+                connection.listener.forget(connection)
+        if connection.orphaned:
+            connection.tcb = CLOSED_TCB
+            if connection.binding is not None:
+                self.ports.release(connection.binding)
+                connection.binding = None

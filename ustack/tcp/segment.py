@@ -1,0 +1,41 @@
+"""A segment as it arrives.
+
+The fields of RFC 9293 §3.10.7 (SEG.SEQ, SEG.ACK, SEG.LEN, SEG.WND, SEG.UP) and its options.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ustack.tcp import sequence
+from ustack.wire.tcp import FIN, SYN
+from ustack.wire.tcp_options import TcpOptions
+
+
+@dataclass(slots=True, eq=False)
+class Segment:
+    """One segment with the flow it belongs to, as seen from this host."""
+
+    local: bytes
+    local_port: int
+    remote: bytes
+    remote_port: int
+    seq: int
+    ack: int
+    flags: int
+    window: int
+    urgent_pointer: int
+    options: TcpOptions
+    payload: memoryview
+    gso_size: int
+    traffic_class: int
+
+    @property
+    def length(self) -> int:
+        """SEG.LEN: payload, SYN and FIN all count."""
+        return len(self.payload) + bool(self.flags & SYN) + bool(self.flags & FIN)
+
+    @property
+    def end(self) -> int:
+        """The sequence number after the segment."""
+        return sequence.add(self.seq, self.length)

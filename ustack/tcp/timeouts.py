@@ -1,0 +1,187 @@
+"""What is due when a deadline has passed.
+
+RFC 9293 §3.10.8, §3.8.3 (R1 and R2), §3.8.4 (keep-alive), RFC 6298 §5.4 to 5.7.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+from ustack.native import ffi, lib
+from ustack.tcp import ack_sample, output, recovery, retransmission
+from ustack.tcp import options as tcp_options
+from ustack.tcp.state import FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, TIME_WAIT, change_state
+
+if TYPE_CHECKING:
+    from ustack.tcp.connection import Connection
+
+
+def expire(connection: Connection, now: int) -> None:
+    """Handle every deadline of the connection that is at or before `now`."""
+    for timer, handle in _HANDLERS.items():
+        deadline = connection.tcb.deadline_ns[timer]
+        if deadline and deadline <= now:
+            connection.tcb.deadline_ns[timer] = 0
+            handle(connection, now)
+
+
+def _retransmit_slot(connection: Connection, now: int) -> None:
+    tcb = connection.tcb
+    if tcb.state in (SYN_SENT, SYN_RECEIVED):
+        _syn_timeout(connection, now)
+    elif tcb.retransmit_kind == lib.RETRANSMIT_PERSIST:
+        _persist(connection, now)
+    elif tcb.retransmit_kind == lib.RETRANSMIT_RTO:
+        _retransmission_timeout(connection, now)
+
+
+def _syn_timeout(connection: Connection, now: int) -> None:
+    """R2 for a SYN is reached after 1+2+…+64 s and one more wait.
+
+    Over 3 minutes with a 120 s limit (MUST-22, MUST-23).
+    """
+    tcb, config = connection.tcb, connection.tcp.config
+    retries = config.synack_retries if connection.listener is not None else config.syn_retries
+    if connection.options.syn_retries is not None and connection.listener is None:
+        retries = connection.options.syn_retries
+    if tcb.backoff >= retries:
+        connection.fail(connection.soft_error or errno.ETIMEDOUT)
+        return
+    tcb.backoff += 1
+    if tcb.sent.count:
+        lib.sent_queue_retransmitted(_sent(connection), 0, now)
+        tcb.retransmissions += 1
+    output.send_syn(connection, now)
+    retransmission.rearm(connection, now)
+
+
+def _retransmission_timeout(connection: Connection, now: int) -> None:
+    """RFC 6298 §5.4 to 5.7: send the earliest again, back off; give up beyond R2 (MUST-20)."""
+    tcb = connection.tcb
+    ack_sample.flush(connection, now)
+    if not tcb.sent.count:
+        return
+    if not tcb.first_retransmit_ns:
+        tcb.first_retransmit_ns = now
+    if _is_hopeless(connection, now):
+        output.send_reset(connection, now)
+        connection.fail(connection.soft_error or errno.ETIMEDOUT)
+        return
+    tcb.backoff += 1
+    if tcb.backoff == connection.tcp.config.retries1 and not connection.soft_error:
+        connection.soft_error = errno.ETIMEDOUT
+    recovery.on_timeout(connection, now)
+    if tcb.snd_wnd:
+        output.output(connection, now)
+    else:
+        # The peer has shrunk its window: the retransmission serves as the probe (RFC 9293 §3.8.6, SHLD-16, SHLD-17).
+        index = lib.sent_queue_next_lost(_sent(connection), 0)
+        output.resend(connection, index, tcp_options.data_options(tcb, now), now)
+    tcb.retransmit_kind = lib.RETRANSMIT_RTO
+    retransmission.rearm(connection, now)
+
+
+def _is_hopeless(connection: Connection, now: int) -> bool:
+    tcb = connection.tcb
+    if connection.options.user_timeout_ns:
+        return bool(now - tcb.first_retransmit_ns >= connection.options.user_timeout_ns)
+    if not tcb.snd_wnd and now - tcb.last_received_ns < connection.tcp.config.rto_max_ns:
+        return False
+    return bool(tcb.backoff >= connection.tcp.config.retries2)
+
+
+def _persist(connection: Connection, now: int) -> None:
+    """Probe the closed window; the connection stays open while the peer answers (MUST-36, MUST-37, SHLD-30)."""
+    tcb = connection.tcb
+    silent = now - tcb.last_received_ns
+    limit = connection.options.user_timeout_ns
+    hopeless = tcb.backoff >= connection.tcp.config.retries2 and silent > connection.tcp.config.rto_max_ns
+    if (
+        hopeless
+        or (limit and silent >= limit)
+        or (connection.orphaned and tcb.backoff >= connection.tcp.config.retries2)
+    ):
+        output.send_reset(connection, now)
+        connection.fail(errno.ETIMEDOUT)
+        return
+    tcb.backoff = min(tcb.backoff + 1, 255)
+    output.output(connection, now)
+    if tcb.retransmit_kind == lib.RETRANSMIT_PERSIST:
+        output.send_probe(connection, now)
+        retransmission.rearm(connection, now)
+
+
+def _delayed_ack(connection: Connection, now: int) -> None:
+    """RFC 9293 §3.8.6.3 (MUST-40)."""
+    output.send_ack(connection, now)
+
+
+def start_keepalive(connection: Connection, now: int) -> None:
+    """Arm the timer if the user wants keep-alives (MUST-24, MUST-25)."""
+    if connection.options.keepalive:
+        connection.tcb.deadline_ns[lib.TIMER_KEEPALIVE] = now + _keepalive_time(connection)
+        connection.tcp.timers.update(connection)
+
+
+def _keepalive_time(connection: Connection) -> int:
+    return connection.options.keepalive_time_ns or connection.tcp.config.keepalive_time_ns
+
+
+def _keepalive(connection: Connection, now: int) -> None:
+    """Probe an idle connection; give up after several probes without an answer.  RFC 9293 §3.8.4 (MUST-26, MUST-29)."""
+    if not connection.options.keepalive:
+        return
+    tcb, config = connection.tcb, connection.tcp.config
+    quiet = now - max(tcb.last_received_ns, tcb.last_sent_ns)
+    time = _keepalive_time(connection)
+    interval = connection.options.keepalive_interval_ns or config.keepalive_interval_ns
+    if tcb.sent.count or output.unsent_bytes(tcb) > 0:
+        wait = time
+    elif quiet < time:
+        tcb.keepalive_probes_sent = 0
+        wait = time - quiet
+    elif tcb.keepalive_probes_sent >= (connection.options.keepalive_probes or config.keepalive_probes):
+        output.send_reset(connection, now)
+        connection.fail(connection.soft_error or errno.ETIMEDOUT)
+        return
+    else:
+        output.send_probe(connection, now)
+        tcb.keepalive_probes_sent += 1
+        wait = interval
+    tcb.deadline_ns[lib.TIMER_KEEPALIVE] = now + wait
+
+
+def start_state_timer(connection: Connection, delay_ns: int, now: int) -> None:
+    """Limit the stay in FIN-WAIT-2 or TIME-WAIT."""
+    connection.tcb.deadline_ns[lib.TIMER_STATE] = now + delay_ns
+    connection.tcp.timers.update(connection)
+
+
+def enter_time_wait(connection: Connection, now: int) -> None:
+    """TIME-WAIT for 2 MSL; the other timers stop, the buffers are not needed for sending any more.  MUST-13."""
+    tcb = connection.tcb
+    if tcb.state != TIME_WAIT:
+        change_state(tcb, TIME_WAIT)
+    for timer in range(lib.TIMER_COUNT):
+        tcb.deadline_ns[timer] = 0
+    tcb.retransmit_kind = lib.RETRANSMIT_NONE
+    start_state_timer(connection, 2 * connection.tcp.config.msl_ns, now)
+
+
+def _state_timeout(connection: Connection, now: int) -> None:
+    """2 MSL are over, or the peer did not close its side of an orphan in time."""
+    assert connection.tcb.state in (FIN_WAIT_2, TIME_WAIT), "only these two states are timed"
+    connection.fail(0)
+
+
+def _sent(connection: Connection) -> Any:
+    return ffi.addressof(connection.tcb, "sent")
+
+
+_HANDLERS = {
+    lib.TIMER_RETRANSMIT: _retransmit_slot,
+    lib.TIMER_DELAYED_ACK: _delayed_ack,
+    lib.TIMER_KEEPALIVE: _keepalive,
+    lib.TIMER_STATE: _state_timeout,
+}

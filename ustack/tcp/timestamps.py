@@ -1,0 +1,29 @@
+"""The timestamps option: its clock, and PAWS.  RFC 7323 §4 and §5."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ustack.tcp import sequence
+
+_TICK_NS = 1_000_000
+"""One millisecond (RFC 7323 §5.4 allows 1 ms to 1 s)."""
+_OUTDATED_NS = 24 * 86_400 * 1_000_000_000
+"""After 24 days of idleness TS.Recent says nothing.  RFC 7323 §5.5."""
+
+
+def value(tcb: Any, now: int) -> int:
+    """TSval: our clock at `now`."""
+    return int(now // _TICK_NS + tcb.ts_offset) & sequence.MASK
+
+
+def is_old(tcb: Any, ts_value: int, now: int) -> bool:
+    """Whether PAWS rejects a segment with this TSval.  RFC 7323 §5.3, R1."""
+    return sequence.lt(ts_value, tcb.ts_recent) and now - tcb.ts_recent_ns < _OUTDATED_NS
+
+
+def update_recent(tcb: Any, ts_value: int, seq: int, now: int) -> None:
+    """Take TSval as TS.Recent if the segment covers Last.ACK.sent and is not older.  RFC 7323 §4.3."""
+    if sequence.le(seq, tcb.last_ack_sent) and sequence.ge(ts_value, tcb.ts_recent):
+        tcb.ts_recent = ts_value
+        tcb.ts_recent_ns = now
