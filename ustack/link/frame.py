@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ustack.burst import Burst
+from ustack.burst import Burst, complete_checksum
 from ustack.native import ffi, lib
 
 GSO_OFFLOADS = {
@@ -27,7 +27,7 @@ _NO_ROOM = -1
 class Frame:
     """A copy of a burst's frame.  `packet` starts at the IP header."""
 
-    packet: bytes | bytearray
+    packet: bytes
     flags: int = 0
     gso_type: int = 0
     gso_size: int = 0
@@ -46,6 +46,12 @@ class Frame:
             packet, source.flags, source.gso_type, source.gso_size,
             source.header_length, source.checksum_start, source.checksum_offset,
         )  # fmt: skip
+
+    def completed(self) -> bytes:
+        """The packet with its transport checksum complete."""
+        if not self.flags & lib.FRAME_NEEDS_CHECKSUM:
+            return self.packet
+        return complete_checksum(self.packet, self.checksum_start, self.checksum_offset)
 
     def put(self, burst: Burst) -> bool:
         """Append it to a burst; False if there is no room."""

@@ -1,8 +1,8 @@
 """`Namespace`: a network namespace of its own for a stack's TUN devices, as root or as an ordinary user.
 
-This process never enters it.  A child, `ustack.link.holder`, makes and holds the namespace, makes and configures devices
-in it, and passes their descriptors over (SCM_RIGHTS).  When this process ends, even by SIGKILL, the holder sees its
-control socket close and takes everything down.
+This process never enters it.  A child, `ustack.link.holder`, makes and holds the namespace, makes and configures
+devices in it, and passes their descriptors over (SCM_RIGHTS).  When this process ends, even by SIGKILL, the holder sees
+its control socket close and takes everything down.
 """
 
 from __future__ import annotations

@@ -87,9 +87,9 @@ def _create(name: str, flags: int) -> pytun.TunTapDevice:
 class TunDevice:
     """The user's side of a TUN device: a `Device`.
 
-    Takes over `descriptor`, an open TUN device as `create_tun` gives it or another process has passed it.  `mtu` is what
-    the kernel's side is set to.  With `offload` every offload is asked for, and those that the kernel refuses are left
-    out.
+    Takes over `descriptor`, an open TUN device as `create_tun` gives it or another process has passed it.  `mtu` is
+    what the kernel's side is set to.  With `offload` every offload is asked for, and those that the kernel refuses are
+    left out.
     """
 
     def __init__(self, descriptor: int, mtu: int = 1500, *, offload: bool = True) -> None:

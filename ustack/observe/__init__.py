@@ -1,0 +1,1 @@
+"""What a running stack shows of itself: captures, snapshots, metrics."""
