@@ -1,0 +1,366 @@
+"""native/src/sent_queue.c against a model that keeps every sequence number by itself, anywhere on the circle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ustack.native import ffi, lib
+
+MODULUS = 2**32
+LOST, SACKED, RETRANSMITTED = lib.SENT_LOST, lib.SENT_SACKED, lib.SENT_RETRANSMITTED
+LAST_ONLY = lib.SENT_FIN | lib.SENT_PUSH
+
+
+@dataclass(slots=True)
+class Byte:
+    """One sequence number: what the entry that holds it says."""
+
+    first: bool
+    last: bool
+    flags: int
+    xmit_ns: int
+    delivered: int
+    transmissions: int
+
+
+@dataclass(slots=True)
+class Acknowledged:
+    """struct sent_acknowledged, counted byte by byte."""
+
+    bytes: int = 0
+    segments: int = 0
+    retransmitted: int = 0
+    xmit_ns: int = 0
+    newest: tuple[int, int] = (0, 0)
+    """xmit_ns and offset of the end: the later, and of equals the higher."""
+    newest_byte: Byte | None = None
+
+    def add(self, run: list[Byte], end: int) -> None:
+        """The bytes of one entry, which end at offset `end`."""
+        self.bytes += len(run)
+        self.segments += run[-1].last
+        if run[0].flags & RETRANSMITTED:
+            self.retransmitted += len(run)
+        else:
+            self.xmit_ns = max(self.xmit_ns, run[0].xmit_ns)
+        if (run[0].xmit_ns, end) > self.newest:
+            self.newest, self.newest_byte = (run[0].xmit_ns, end), run[0]
+
+
+@dataclass(slots=True)
+class Model:
+    """All bytes from `una` on, by their offset from the start of the sequence space."""
+
+    una: int = 0
+    bytes: list[Byte] = field(default_factory=list)
+
+    @property
+    def end(self) -> int:
+        return self.una + len(self.bytes)
+
+    def clip(self, offset: int) -> int:
+        return min(max(offset, self.una), self.end)
+
+    def runs(self, start: int, end: int) -> list[tuple[int, list[Byte]]]:
+        """The entries' parts within [start, end), each with its end."""
+        runs: list[tuple[int, list[Byte]]] = []
+        run: list[Byte] = []
+        for offset in range(start, end):
+            run.append(self.bytes[offset - self.una])
+            if run[-1].last or offset == end - 1:
+                runs.append((offset + 1, run))
+                run = []
+        return runs
+
+    def cut(self, offset: int) -> None:
+        if self.una < offset < self.end:
+            self.bytes[offset - self.una - 1].last = True
+            self.bytes[offset - self.una].first = True
+
+    def mark(self, start: int, end: int, setting: int, clearing: int) -> int:
+        """Set and clear flags where not SACKed; returns how many bytes were newly set."""
+        start, end = self.clip(start), self.clip(end)
+        if start >= end:
+            return 0
+        self.cut(start)
+        self.cut(end)
+        new = 0
+        for byte in self.bytes[start - self.una : end - self.una]:
+            if not byte.flags & SACKED:
+                new += not byte.flags & setting
+                byte.flags = (byte.flags | setting) & ~clearing
+        return new
+
+    def indexes(self) -> list[tuple[int, int]]:
+        """(start, end) of every entry."""
+        return [(end - len(run), end) for end, run in self.runs(self.una, self.end)]
+
+
+class SentQueueMachine(RuleBasedStateMachine):
+    """Every operation in any order; times go on by themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = ffi.new("struct sent_queue *")
+        self.model = Model()
+        self.now = 0
+
+    def teardown(self) -> None:
+        lib.sent_queue_release(self.queue)
+
+    @initialize(base=st.sampled_from([0, 5, 2**31 - 30, 2**31, MODULUS - 1, MODULUS - 40, MODULUS - 300]))
+    def start(self, base: int) -> None:
+        self.base = base
+
+    def seq(self, offset: int) -> int:
+        return (self.base + offset) % MODULUS
+
+    @rule(
+        length=st.integers(1, 40),
+        flags=st.sampled_from([0, 0, 0, lib.SENT_PUSH, lib.SENT_APP_LIMITED, RETRANSMITTED, lib.SENT_PUSH | lib.SENT_FIN]),
+        step=st.integers(0, 2),
+    )
+    def push(self, length: int, flags: int, step: int) -> None:
+        self.now += step
+        if not self.model.bytes and self.model.una == 0:
+            flags |= lib.SENT_SYN
+        segment = {
+            "seq": self.seq(self.model.end),
+            "end": self.seq(self.model.end + length),
+            "xmit_ns": self.now,
+            "first_sent_ns": self.now + 7,
+            "delivered": self.now + 8,
+            "delivered_ns": self.now + 9,
+            "flags": flags,
+            "transmissions": 1,
+            "mss": 10,
+        }
+        assert lib.sent_queue_push(self.queue, ffi.new("struct sent_segment *", segment)) == 0
+        byte = Byte(False, False, flags, self.now, self.now + 8, 1)
+        run = [replace(byte) for _ in range(length)]
+        run[0].first = run[-1].last = True
+        self.model.bytes += run
+
+    @rule(offset=st.integers(-20, 700))
+    def acknowledge(self, offset: int) -> None:
+        una = min(max(offset, 0), self.model.end)
+        result = ffi.new("struct sent_acknowledged *")
+        lib.sent_queue_acknowledge(self.queue, self.seq(una), result)
+        expected = Acknowledged()
+        if una > self.model.una:
+            for end, run in self.model.runs(self.model.una, una):
+                if not run[0].flags & SACKED:
+                    expected.add(run, end)
+            del self.model.bytes[: una - self.model.una]
+            self.model.una = una
+        if self.model.bytes:
+            self.model.bytes[0].first = True
+        self.check_result(result, expected)
+
+    @rule(start=st.integers(-20, 700), length=st.integers(0, 100))
+    def mark_sacked(self, start: int, length: int) -> None:
+        result = ffi.new("struct sent_acknowledged *")
+        assert lib.sent_queue_mark_sacked(self.queue, self.seq(start), self.seq(start + length), result) == 0
+        first, end = self.model.clip(start), self.model.clip(start + length)
+        expected = Acknowledged()
+        self.model.cut(first)
+        self.model.cut(end)
+        for run_end, run in self.model.runs(first, end):
+            if not run[0].flags & SACKED:
+                expected.add(run, run_end)
+        self.model.mark(first, end, SACKED, LOST)
+        self.check_result(result, expected)
+
+    @rule(start=st.integers(-20, 700), length=st.integers(0, 100))
+    def mark_lost(self, start: int, length: int) -> None:
+        result = lib.sent_queue_mark_lost(self.queue, self.seq(start), self.seq(start + length))
+        assert result == self.model.mark(start, start + length, LOST, 0)
+
+    @rule(forget=st.booleans())
+    def mark_all_lost(self, forget: bool) -> None:
+        if forget:
+            for byte in self.model.bytes:
+                byte.flags &= ~SACKED
+        expected = self.model.mark(self.model.una, self.model.end, LOST, 0)
+        assert lib.sent_queue_mark_all_lost(self.queue, forget) == expected
+
+    @rule(offset=st.integers(0, 700))
+    def split(self, offset: int) -> None:
+        assert lib.sent_queue_split(self.queue, self.seq(offset)) == 0
+        self.model.cut(offset)
+
+    @precondition(lambda self: self.model.bytes)
+    @rule(draw=st.data())
+    def retransmit(self, draw: st.DataObject) -> None:
+        entries = self.model.indexes()
+        index = draw.draw(st.integers(0, len(entries) - 1))
+        self.now += 1
+        lib.sent_queue_retransmitted(self.queue, index, self.now)
+        start, end = entries[index]
+        for byte in self.model.bytes[start - self.model.una : end - self.model.una]:
+            byte.flags = (byte.flags | RETRANSMITTED) & ~LOST
+            byte.xmit_ns = self.now
+            byte.transmissions += 1
+
+    @rule(offset=st.integers(-5, 700))
+    def find(self, offset: int) -> None:
+        holding = [index for index, (start, end) in enumerate(self.model.indexes()) if start <= offset < end]
+        assert lib.sent_queue_find(self.queue, self.seq(offset)) == (holding[0] if holding else -1)
+
+    @rule(start=st.integers(0, 30))
+    def next_lost(self, start: int) -> None:
+        entries = self.model.runs(self.model.una, self.model.end)
+        lost = [index for index, (_, run) in enumerate(entries) if index >= start and run[0].flags & LOST]
+        assert lib.sent_queue_next_lost(self.queue, start) == (lost[0] if lost else -1)
+
+    def check_result(self, result: Any, expected: Acknowledged) -> None:
+        assert result.bytes == expected.bytes
+        assert result.segments == expected.segments
+        assert result.retransmitted == expected.retransmitted
+        assert result.xmit_ns == expected.xmit_ns
+        newest = expected.newest_byte
+        if newest is None:
+            assert result.newest_xmit_ns == 0
+            return
+        assert result.newest_xmit_ns == newest.xmit_ns
+        assert result.newest_end == self.seq(expected.newest[1])
+        assert bool(result.newest_retransmitted) == bool(newest.flags & RETRANSMITTED)
+        assert result.delivered == newest.delivered
+        assert result.delivered_ns == newest.delivered + 1
+        assert result.first_sent_ns == newest.delivered - 1
+        assert bool(result.newest_app_limited) == bool(newest.flags & lib.SENT_APP_LIMITED)
+
+    @invariant()
+    def entries_are_those_of_the_model(self) -> None:
+        runs = self.model.runs(self.model.una, self.model.end)
+        assert self.queue.count == len(runs)
+        for index, (end, run) in enumerate(runs):
+            entry = lib.sent_queue_at(self.queue, index)
+            assert (entry.seq, entry.end) == (self.seq(end - len(run)), self.seq(end))
+            assert entry.xmit_ns == run[0].xmit_ns
+            assert entry.transmissions == run[0].transmissions
+            assert entry.flags & ~(LAST_ONLY | lib.SENT_SYN) == run[0].flags & ~(LAST_ONLY | lib.SENT_SYN)
+            assert bool(entry.flags & lib.SENT_SYN) == (end == len(run) and bool(run[0].flags & lib.SENT_SYN))
+        assert lib.sent_queue_at(self.queue, len(runs)) == ffi.NULL
+
+    @invariant()
+    def sums_are_those_of_the_bytes(self) -> None:
+        flags = [byte.flags for byte in self.model.bytes]
+        assert self.queue.sacked_bytes == sum(bool(f & SACKED) for f in flags)
+        assert self.queue.lost_bytes == sum(bool(f & LOST) and not f & SACKED for f in flags)
+        assert self.queue.retransmitted_bytes == sum(f & (SACKED | LOST | RETRANSMITTED) == RETRANSMITTED for f in flags)
+
+
+TestSentQueue = SentQueueMachine.TestCase
+
+
+def push(queue: Any, seq: int, end: int, flags: int = 0, xmit_ns: int = 1) -> None:
+    segment = ffi.new("struct sent_segment *", {"seq": seq, "end": end, "flags": flags, "xmit_ns": xmit_ns})
+    assert lib.sent_queue_push(queue, segment) == 0
+
+
+def entries(queue: Any) -> list[tuple[int, int, int]]:
+    found = (lib.sent_queue_at(queue, index) for index in range(queue.count))
+    return [(entry.seq, entry.end, entry.flags) for entry in found]
+
+
+@pytest.fixture
+def queue() -> Any:
+    made = ffi.new("struct sent_queue *")
+    return ffi.gc(made, lib.sent_queue_release)
+
+
+def test_flags_of_the_last_byte_stay_with_the_last_part_and_syn_with_the_first(queue: Any) -> None:
+    push(queue, 100, 200, lib.SENT_SYN | lib.SENT_FIN | lib.SENT_PUSH | lib.SENT_APP_LIMITED)
+    lib.sent_queue_split(queue, 150)
+    assert entries(queue) == [
+        (100, 150, lib.SENT_SYN | lib.SENT_APP_LIMITED),
+        (150, 200, lib.SENT_FIN | lib.SENT_PUSH | lib.SENT_APP_LIMITED),
+    ]
+
+
+def test_an_entry_acknowledged_in_part_loses_its_syn_and_keeps_its_rest(queue: Any) -> None:
+    push(queue, 100, 200, lib.SENT_SYN | lib.SENT_PUSH, xmit_ns=5)
+    result = ffi.new("struct sent_acknowledged *")
+    lib.sent_queue_acknowledge(queue, 101, result)
+    assert entries(queue) == [(101, 200, lib.SENT_PUSH)]
+    assert (result.bytes, result.segments, result.xmit_ns, result.newest_end) == (1, 0, 5, 101)
+
+
+def test_results_add_up_over_several_calls(queue: Any) -> None:
+    for index in range(4):
+        push(queue, index * 10, index * 10 + 10, xmit_ns=10 - index)
+    result = ffi.new("struct sent_acknowledged *")
+    lib.sent_queue_acknowledge(queue, 10, result)
+    lib.sent_queue_mark_sacked(queue, 20, 30, result)
+    lib.sent_queue_acknowledge(queue, 40, result)
+    assert (result.bytes, result.segments) == (40, 4)
+    assert (result.newest_xmit_ns, result.newest_end) == (10, 10)
+
+
+def test_a_stale_acknowledgment_changes_nothing(queue: Any) -> None:
+    push(queue, 100, 200)
+    result = ffi.new("struct sent_acknowledged *")
+    for una in (100, 99, 0, MODULUS - 1):
+        lib.sent_queue_acknowledge(queue, una, result)
+    assert result.bytes == 0
+    assert entries(queue) == [(100, 200, 0)]
+
+
+@pytest.mark.parametrize(("start", "end"), [(50, 60), (50, 100), (200, 250), (150, 150), (160, 150), (300, 50)])
+def test_blocks_outside_the_queue_or_backwards_mark_nothing(queue: Any, start: int, end: int) -> None:
+    push(queue, 100, 200)
+    result = ffi.new("struct sent_acknowledged *")
+    assert lib.sent_queue_mark_sacked(queue, start, end, result) == 0
+    assert lib.sent_queue_mark_lost(queue, start, end) == 0
+    assert entries(queue) == [(100, 200, 0)]
+    assert result.bytes == 0
+
+
+def test_an_empty_queue_answers_every_call() -> None:
+    queue = ffi.new("struct sent_queue *")
+    result = ffi.new("struct sent_acknowledged *")
+    lib.sent_queue_acknowledge(queue, 5, result)
+    assert lib.sent_queue_mark_sacked(queue, 0, 10, result) == 0
+    assert lib.sent_queue_mark_lost(queue, 0, 10) == 0
+    assert lib.sent_queue_mark_all_lost(queue, 1) == 0
+    assert lib.sent_queue_split(queue, 5) == 0
+    assert lib.sent_queue_find(queue, 0) == -1
+    assert lib.sent_queue_next_lost(queue, 0) == -1
+    lib.sent_queue_retransmitted(queue, 0, 1)
+    assert queue.items == ffi.NULL
+
+
+def test_thousands_of_entries_are_pushed_split_found_and_acknowledged(queue: Any) -> None:
+    base = MODULUS - 50_000
+    for index in range(5000):
+        push(queue, (base + index * 20) % MODULUS, (base + index * 20 + 20) % MODULUS)
+    for index in range(0, 5000, 7):
+        lib.sent_queue_split(queue, (base + index * 20 + 10) % MODULUS)
+    starts = [entry[0] for entry in entries(queue)]
+    assert all(lib.sent_queue_find(queue, seq) == index for index, seq in enumerate(starts))
+    assert [(seq - base) % MODULUS for seq in starts] == sorted((seq - base) % MODULUS for seq in starts)
+    result = ffi.new("struct sent_acknowledged *")
+    lib.sent_queue_acknowledge(queue, (base + 100_000) % MODULUS, result)
+    assert (result.bytes, queue.count, queue.items) == (100_000, 0, ffi.NULL)
+
+
+def test_a_small_queue_keeps_its_memory_while_empty(queue: Any) -> None:
+    push(queue, 0, 10)
+    lib.sent_queue_acknowledge(queue, 10, ffi.new("struct sent_acknowledged *"))
+    assert (queue.count, queue.capacity) == (0, 4)
+    lib.sent_queue_release(queue)
+    assert (queue.items, queue.capacity) == (ffi.NULL, 0)
+
+
+def test_transmissions_stop_counting_at_the_largest(queue: Any) -> None:
+    push(queue, 0, 10)
+    lib.sent_queue_at(queue, 0).transmissions = 65534
+    for now in range(3):
+        lib.sent_queue_retransmitted(queue, 0, now)
+    assert lib.sent_queue_at(queue, 0).transmissions == 65535
