@@ -145,12 +145,18 @@ class IcmpMessage:
 
 def parse(message: Buffer) -> IcmpMessage:
     """A message whose checksum is right; any type and code."""
+    parsed = parse_quoted(message)
+    if sum_words(message) != SUM_OF_VALID_DATA:
+        raise Drop(DropReason.ICMP_CHECKSUM, f"checksum 0x{parsed.checksum:04x}")
+    return parsed
+
+
+def parse_quoted(message: Buffer) -> IcmpMessage:
+    """A message that an ICMP error quotes: it may be cut, so the checksum is not checked."""
     if len(message) < HEADER_LENGTH:
         raise Drop(DropReason.ICMP_TRUNCATED, f"{len(message)} bytes")
-    kind, code, checksum, rest = _HEADER.unpack_from(message)
-    if sum_words(message) != SUM_OF_VALID_DATA:
-        raise Drop(DropReason.ICMP_CHECKSUM, f"checksum 0x{checksum:04x}")
-    return IcmpMessage(kind, code, checksum, rest, memoryview(message)[HEADER_LENGTH:])
+    message_type, code, checksum, rest = _HEADER.unpack_from(message)
+    return IcmpMessage(message_type, code, checksum, rest, memoryview(message)[HEADER_LENGTH:])
 
 
 def build(message_type: int, code: int, rest: bytes = _NO_REST, body: Buffer = b"") -> bytes:

@@ -126,13 +126,19 @@ class IcmpMessage:
 
 def parse(message: Buffer, source: bytes, destination: bytes) -> IcmpMessage:
     """A message whose checksum is right between these addresses; any type and code.  RFC 4443 §2.3."""
-    if len(message) < HEADER_LENGTH:
-        raise Drop(DropReason.ICMP_TRUNCATED, f"{len(message)} bytes")
-    kind, code, checksum, rest = _HEADER.unpack_from(message)
+    parsed = parse_quoted(message)
     pseudo = pseudo_header_sum(source, destination, IPPROTO_ICMPV6, len(message))
     if sum_words(message, pseudo) != SUM_OF_VALID_DATA:
-        raise Drop(DropReason.ICMP_CHECKSUM, f"checksum 0x{checksum:04x}")
-    return IcmpMessage(kind, code, checksum, rest, memoryview(message)[HEADER_LENGTH:])
+        raise Drop(DropReason.ICMP_CHECKSUM, f"checksum 0x{parsed.checksum:04x}")
+    return parsed
+
+
+def parse_quoted(message: Buffer) -> IcmpMessage:
+    """A message that an ICMP error quotes: it may be cut, so the checksum is not checked."""
+    if len(message) < HEADER_LENGTH:
+        raise Drop(DropReason.ICMP_TRUNCATED, f"{len(message)} bytes")
+    message_type, code, checksum, rest = _HEADER.unpack_from(message)
+    return IcmpMessage(message_type, code, checksum, rest, memoryview(message)[HEADER_LENGTH:])
 
 
 def build(

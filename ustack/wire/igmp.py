@@ -11,6 +11,7 @@ The third line on is only in queries of version 3; a report of version 3 has gro
 
 from __future__ import annotations
 
+import enum
 import struct
 from dataclasses import dataclass
 
@@ -18,12 +19,6 @@ from ustack.drops import Drop, DropReason
 from ustack.wire import Buffer
 from ustack.wire.checksum import SUM_OF_VALID_DATA, internet_checksum, sum_words
 from ustack.wire.group_record import GroupRecord, build_records, decode_time, parse_records, parse_sources
-
-MEMBERSHIP_QUERY = 0x11
-MEMBERSHIP_REPORT_V1 = 0x12
-MEMBERSHIP_REPORT_V2 = 0x16
-LEAVE_GROUP = 0x17
-MEMBERSHIP_REPORT_V3 = 0x22
 
 HEADER_LENGTH = 8
 QUERY_V3_LENGTH = 12
@@ -33,6 +28,16 @@ SUPPRESS = 8
 _HEADER = struct.Struct("!BBH4s")
 _QUERY_V3 = struct.Struct("!BBH")
 _REPORT_V3 = struct.Struct("!BBHHH")
+
+
+class IgmpType(enum.IntEnum):
+    """Message types.  RFC 3376 §4."""
+
+    MEMBERSHIP_QUERY = 0x11
+    MEMBERSHIP_REPORT_V1 = 0x12
+    MEMBERSHIP_REPORT_V2 = 0x16
+    LEAVE_GROUP = 0x17
+    MEMBERSHIP_REPORT_V3 = 0x22
 
 
 @dataclass(slots=True)
@@ -93,15 +98,15 @@ def parse(message: Buffer) -> IgmpMessage:
     if sum_words(message) != SUM_OF_VALID_DATA:
         raise Drop(DropReason.IGMP_CHECKSUM, f"checksum 0x{checksum:04x}")
     match message_type:
-        case 0x11:
+        case IgmpType.MEMBERSHIP_QUERY:
             return _parse_query(memoryview(message), code, group)
-        case 0x12:
+        case IgmpType.MEMBERSHIP_REPORT_V1:
             return MembershipReport(1, group)
-        case 0x16:
+        case IgmpType.MEMBERSHIP_REPORT_V2:
             return MembershipReport(2, group)
-        case 0x17:
+        case IgmpType.LEAVE_GROUP:
             return LeaveGroup(group)
-        case 0x22:
+        case IgmpType.MEMBERSHIP_REPORT_V3:
             count = int.from_bytes(group[2:], "big")
             records = parse_records(memoryview(message)[HEADER_LENGTH:], count, 4, DropReason.IGMP_MALFORMED)
             return MembershipReportV3(records)
@@ -125,18 +130,18 @@ def build(message: IgmpMessage) -> bytes:
         case MembershipQuery():
             data = _build_query(message)
         case MembershipReport():
-            report_type = MEMBERSHIP_REPORT_V1 if message.version == 1 else MEMBERSHIP_REPORT_V2
+            report_type = IgmpType.MEMBERSHIP_REPORT_V1 if message.version == 1 else IgmpType.MEMBERSHIP_REPORT_V2
             data = _HEADER.pack(report_type, 0, 0, message.group)
         case LeaveGroup():
-            data = _HEADER.pack(LEAVE_GROUP, 0, 0, message.group)
+            data = _HEADER.pack(IgmpType.LEAVE_GROUP, 0, 0, message.group)
         case MembershipReportV3():
-            start = _REPORT_V3.pack(MEMBERSHIP_REPORT_V3, 0, 0, 0, len(message.records))
+            start = _REPORT_V3.pack(IgmpType.MEMBERSHIP_REPORT_V3, 0, 0, 0, len(message.records))
             data = start + build_records(message.records)
     return data[:CHECKSUM_OFFSET] + internet_checksum(data).to_bytes(2, "big") + data[CHECKSUM_OFFSET + 2 :]
 
 
 def _build_query(query: MembershipQuery) -> bytes:
-    start = _HEADER.pack(MEMBERSHIP_QUERY, query.max_response_code, 0, query.group)
+    start = _HEADER.pack(IgmpType.MEMBERSHIP_QUERY, query.max_response_code, 0, query.group)
     if query.version < 3:
         return start
     flags = query.suppress * SUPPRESS | query.robustness

@@ -24,6 +24,7 @@ ADDRESS_LENGTH = 16
 QUERY_V2_LENGTH = 20
 """Of the body of a query of version 2 without sources."""
 SUPPRESS = 8
+MLD_TYPES = frozenset((130, 131, 132, 143))
 
 _REST = struct.Struct("!HH")
 _QUERY_V2 = struct.Struct("!BBH")
@@ -78,20 +79,17 @@ MldMessage = ListenerQuery | ListenerReport | ListenerDone | ListenerReportV2
 
 def parse(message: IcmpMessage) -> MldMessage:
     """The MLD message in an ICMPv6 message of one of its four types; bytes after what it describes are let be."""
+    if message.type not in MLD_TYPES:
+        raise Drop(DropReason.ICMP_UNKNOWN_TYPE, f"type {message.type} is not of MLD")
     first, second = _REST.unpack(message.rest)
     if message.type == Icmpv6Type.MULTICAST_LISTENER_REPORT_V2:
         return ListenerReportV2(parse_records(message.body, second, ADDRESS_LENGTH, DropReason.MLD_MALFORMED))
     if len(message.body) < ADDRESS_LENGTH:
         raise Drop(DropReason.MLD_MALFORMED, f"{len(message.body)} bytes of a multicast address")
     group = bytes(message.body[:ADDRESS_LENGTH])
-    match message.type:
-        case Icmpv6Type.MULTICAST_LISTENER_QUERY:
-            return _parse_query(message.body, first, group)
-        case Icmpv6Type.MULTICAST_LISTENER_REPORT:
-            return ListenerReport(group)
-        case Icmpv6Type.MULTICAST_LISTENER_DONE:
-            return ListenerDone(group)
-    raise Drop(DropReason.ICMP_UNKNOWN_TYPE, f"type {message.type} is not of MLD")
+    if message.type == Icmpv6Type.MULTICAST_LISTENER_QUERY:
+        return _parse_query(message.body, first, group)
+    return ListenerReport(group) if message.type == Icmpv6Type.MULTICAST_LISTENER_REPORT else ListenerDone(group)
 
 
 def _parse_query(body: memoryview, code: int, group: bytes) -> ListenerQuery:

@@ -116,12 +116,3 @@ def build(
     total = pseudo_header_sum(*pseudo, IPPROTO_TCP, data_offset + len(payload))
     checksum = internet_checksum(payload, sum_words(header, total))
     return header[:CHECKSUM_OFFSET] + checksum.to_bytes(2, "big") + header[CHECKSUM_OFFSET + 2 :]
-
-
-def format_flags(flags: int) -> str:
-    """The flags as tcpdump has them: `S`, `S.`, `F.`, `P.`, `.` and `none`."""
-    letters = "".join(letter for bit, letter in _FLAG_LETTERS if flags & bit)
-    return letters or "none"
-
-
-_FLAG_LETTERS = ((FIN, "F"), (SYN, "S"), (RST, "R"), (PSH, "P"), (URG, "U"), (ECE, "E"), (CWR, "W"), (ACK, "."))

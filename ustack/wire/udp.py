@@ -37,12 +37,17 @@ class UdpHeader:
 
 def parse(datagram: Buffer) -> UdpHeader:
     """The header of a datagram whose length is right; bytes beyond it are let be.  `verify` checks the checksum."""
-    if len(datagram) < HEADER_LENGTH:
-        raise Drop(DropReason.TRUNCATED, f"{len(datagram)} bytes of a UDP header")
-    header = UdpHeader(*_HEADER.unpack_from(datagram))
+    header = parse_quoted(datagram)
     if not HEADER_LENGTH <= header.length <= len(datagram):
         raise Drop(DropReason.UDP_LENGTH, f"length {header.length}, {len(datagram)} bytes received")
     return header
+
+
+def parse_quoted(datagram: Buffer) -> UdpHeader:
+    """The header of a datagram that an ICMP error quotes: it may be cut, so the length is not checked."""
+    if len(datagram) < HEADER_LENGTH:
+        raise Drop(DropReason.TRUNCATED, f"{len(datagram)} bytes of a UDP header")
+    return UdpHeader(*_HEADER.unpack_from(datagram))
 
 
 def verify(datagram: Buffer, source: bytes, destination: bytes) -> None:
