@@ -143,7 +143,7 @@ def _dissect_ipv6(packet: memoryview, quoted: bool) -> list[Layer]:
 
 
 def _add_extensions(layers: list[Layer], packet: memoryview, protocol: int) -> tuple[int, int, FragmentHeader | None]:
-    """Add the extension headers to `layers`; return what follows, where, and the fragment header that ends the chain."""
+    """Add the extension headers to `layers`; return what follows, where, and the fragment header that ends them."""
     offset, named_at = ipv6.HEADER_LENGTH, ipv6.NEXT_HEADER_OFFSET
     while protocol in ipv6_ext.EXTENSION_HEADERS and len(layers) <= EXTENSION_HEADERS_SHOWN:
         try:

@@ -8,13 +8,23 @@ from __future__ import annotations
 from ustack.address import format_address, format_endpoint
 from ustack.constants import IPPROTO_NONE
 from ustack.drops import Drop
-from ustack.wire import Buffer, icmpv4, icmpv6, tcp, tcp_options
+from ustack.wire import Buffer, icmpv4, icmpv6, igmp, mld, tcp, tcp_options, udp
 from ustack.wire.dissect import Layer, Ports, dissect
+from ustack.wire.igmp import IgmpMessage
 from ustack.wire.ipv4 import Ipv4Header
 from ustack.wire.ipv6 import Ipv6Header
 from ustack.wire.ipv6_ext import ExtensionHeader, FragmentHeader
+from ustack.wire.mld import MldMessage
 from ustack.wire.pretty_tree import tree
-from ustack.wire.pretty_words import hex_words, icmp_values, icmp_words, protocol_words, tcp_flags, tcp_option_words
+from ustack.wire.pretty_words import (
+    group_message_words,
+    hex_words,
+    icmp_values,
+    icmp_words,
+    protocol_words,
+    tcp_flags,
+    tcp_option_words,
+)
 from ustack.wire.tcp import TcpHeader
 from ustack.wire.udp import UdpHeader
 
@@ -54,15 +64,15 @@ def _summary(layers: list[Layer], top: Layer, length: int) -> str:
     match top.header:
         case TcpHeader():
             return _tcp_line(top.header, length)
-        case UdpHeader() | Ports():
-            return f"{top.name}, length {length}"
+        case UdpHeader():
+            return f"UDP, length {max(top.header.length - udp.HEADER_LENGTH, 0)}"
         case icmpv4.IcmpMessage() | icmpv6.IcmpMessage():
             return _icmp_line(top, top.header, length)
         case Ipv4Header() | Ipv6Header() | ExtensionHeader() | FragmentHeader():
             return f"{protocol_words(_protocol(layers))}, length {length}"
-        case None:
-            return f"{top.name}, length {len(top.data)}"
-    return f"{top.name} {_message_words(top.header)}"
+        case Ports() | None:
+            return f"{top.name}, cut to {len(top.data)} bytes"
+    return f"{top.name} {_group_line(top.header)}"
 
 
 def _tcp_line(header: TcpHeader, length: int) -> str:
@@ -98,14 +108,12 @@ def _icmp_line(layer: Layer, message: icmpv4.IcmpMessage | icmpv6.IcmpMessage, l
     return ", ".join(words)
 
 
-def _message_words(header: object) -> str:
-    """The name of an IGMP or MLD message's class in words, and its group or records."""
-    name = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in type(header).__name__).strip()
-    group = getattr(header, "group", None)
-    if group is not None:
-        return f"{name}, group {format_address(group)}"
-    groups = [format_address(record.group) for record in getattr(header, "records", ())]
-    return f"{name}, groups {' '.join(groups) or 'none'}"
+def _group_line(message: IgmpMessage | MldMessage) -> str:
+    """The kind of an IGMP or MLD message, and its group or groups."""
+    if isinstance(message, igmp.MembershipReportV3 | mld.ListenerReportV2):
+        groups = " ".join(format_address(record.group) for record in message.records)
+        return f"{group_message_words(message)}, groups {groups or 'none'}"
+    return f"{group_message_words(message)}, group {format_address(message.group)}"
 
 
 def _protocol(layers: list[Layer]) -> int:

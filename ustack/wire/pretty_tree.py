@@ -9,13 +9,15 @@ from ustack.address import format_address
 from ustack.constants import IPPROTO_ROUTING
 from ustack.drops import Drop
 from ustack.wire import icmpv4, icmpv6, ipv4, ipv6_ext, tcp_options
-from ustack.wire.dissect import Layer
+from ustack.wire.dissect import Header, Layer, Ports
 from ustack.wire.group_record import GroupRecord, RecordType
 from ustack.wire.ipv4 import Ipv4Header
-from ustack.wire.ipv6_ext import ExtensionHeader
+from ustack.wire.ipv6 import Ipv6Header
+from ustack.wire.ipv6_ext import ExtensionHeader, FragmentHeader
 from ustack.wire.pretty_words import (
     IPV4_OPTION_NAMES,
     IPV6_OPTION_NAMES,
+    group_message_words,
     hex_dump,
     hex_words,
     icmp_values,
@@ -26,6 +28,7 @@ from ustack.wire.pretty_words import (
     tcp_option_words,
 )
 from ustack.wire.tcp import TcpHeader
+from ustack.wire.udp import UdpHeader
 
 INDENT = "    "
 BYTES_SHOWN = 256
@@ -53,7 +56,16 @@ def _body(layer: Layer) -> Iterator[str]:
             yield from _extension_fields(layer.header, layer.data)
         case icmpv4.IcmpMessage() | icmpv6.IcmpMessage():
             yield from _icmp_fields(layer.header)
+        case Ipv4Header():
+            yield from _fields(layer.header)
+            yield from _ipv4_option_lines(layer.header.options)
+        case TcpHeader():
+            yield from _fields(layer.header)
+            yield from _tcp_option_lines(layer.header.options)
+        case Ipv6Header() | FragmentHeader() | UdpHeader() | Ports():
+            yield from _fields(layer.header)
         case _:
+            yield f"message: {group_message_words(layer.header)}"
             yield from _fields(layer.header)
     if layer.quoted is not None:
         yield "about:"
@@ -61,19 +73,17 @@ def _body(layer: Layer) -> Iterator[str]:
             yield INDENT + line
 
 
-def _fields(header: object) -> Iterator[str]:
-    """One line a field of a header's value, in the order of the wire; options after all others."""
-    assert dataclasses.is_dataclass(header), "every header is a dataclass"
+def _fields(header: Header) -> Iterator[str]:
+    """One line a field of a header's value, in the order of the wire, but for options and group records.
+
+    The version of a group message is in its name.
+    """
     for field in dataclasses.fields(header):
         value = getattr(header, field.name)
         if field.name == "records":
             yield from _record_lines(value)
-        elif field.name != "options":
+        elif field.name not in {"options", "version"}:
             yield f"{field.name.replace('_', ' ')}: {_value_words(field.name, value)}"
-    if isinstance(header, Ipv4Header):
-        yield from _ipv4_option_lines(header.options)
-    elif isinstance(header, TcpHeader):
-        yield from _tcp_option_lines(header.options)
 
 
 _WORDS: dict[str, Callable[[int], str]] = {

@@ -17,8 +17,10 @@ from ustack.constants import (
     IPPROTO_TCP,
     IPPROTO_UDP,
 )
-from ustack.wire import Buffer, icmpv4, icmpv6, ipv4, ipv6_ext, tcp
+from ustack.wire import Buffer, icmpv4, icmpv6, igmp, ipv4, ipv6_ext, mld, tcp
 from ustack.wire.dissect import EXTENSION_NAMES
+from ustack.wire.igmp import IgmpMessage
+from ustack.wire.mld import MldMessage
 from ustack.wire.tcp_options import TcpOptions
 
 Names = type[enum.IntEnum]
@@ -109,6 +111,27 @@ def icmp_values(message: icmpv4.IcmpMessage | icmpv6.IcmpMessage) -> dict[str, i
     if type_name == "redirect" and isinstance(message, icmpv4.IcmpMessage):
         return {"gateway": format_address(message.gateway)}
     return {}
+
+
+def group_message_words(message: IgmpMessage | MldMessage) -> str:
+    """The kind of an IGMP or MLD message, with its version."""
+    match message:
+        case igmp.MembershipQuery():
+            return f"membership query v{message.version}"
+        case igmp.MembershipReport():
+            return f"membership report v{message.version}"
+        case igmp.MembershipReportV3():
+            return "membership report v3"
+        case igmp.LeaveGroup():
+            return "leave group"
+        case mld.ListenerQuery():
+            return f"listener query v{message.version}"
+        case mld.ListenerReport():
+            return "listener report v1"
+        case mld.ListenerDone():
+            return "listener done"
+        case mld.ListenerReportV2():
+            return "listener report v2"
 
 
 def tcp_flags(flags: int) -> str:
