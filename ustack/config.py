@@ -133,6 +133,10 @@ class SocketOptions:
     header_included: bool = False
     receive_buffer: int | None = None
     send_buffer: int | None = None
+    receive_timeout_ns: int = 0
+    """SO_RCVTIMEO: how long a blocking receive or accept may wait; 0 is for ever."""
+    send_timeout_ns: int = 0
+    """SO_SNDTIMEO: the same for send and connect."""
     no_checksum: bool = False
     """SO_NO_CHECK: IPv4 UDP datagrams leave with checksum zero."""
     linger_ns: int | None = None

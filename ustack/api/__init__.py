@@ -1,0 +1,1 @@
+"""The interface of Python's `socket` module on top of a driver."""

@@ -1,0 +1,156 @@
+"""`Mirror`: a kernel descriptor whose readiness is that of an endpoint, for select, poll, epoll and all that use them.
+
+It is one end of a pair of AF_UNIX stream sockets; what happens at the other, far end makes it show
+
+    READABLE      a byte in its receive queue          (taken out again when the endpoint is not readable any more)
+    not WRITABLE  its smallest send buffer is full     (the far end reads it empty)
+    PRIORITY      an out-of-band byte in its queue     (Linux ≥ 5.15; shows POLLIN too)
+    READ_HANGUP   the far end was shut down for sending
+    HANGUP        the far end is closed; with unread data in it: ERROR too
+
+HANGUP is for good, as it is for a TCP connection, except before a connection is opened: then the descriptor is an
+AF_UNIX socket that is not connected either, which Linux shows exactly as it shows an unconnected TCP socket.
+No data of the endpoint ever passes through the pair.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket as stdlib
+
+from ustack.endpoint import ERROR, HANGUP, PRIORITY, READ_HANGUP, READABLE, WRITABLE, Endpoint
+from ustack.runtime.driver import Driver
+from ustack.runtime.waiting import Observer, observe
+
+_BYTE = b"\0"
+_FILLER = bytes(256)
+"""Over a quarter of the smallest send buffer with its overhead: enough for Linux to call it full."""
+
+
+class Mirror:
+    """The pair.  All methods are called with the stack's lock held."""
+
+    __slots__ = ("_far", "_near", "_shown")
+
+    def __init__(self, bits: int) -> None:
+        self._far: stdlib.socket | None = None
+        if _unopened(bits):
+            self._near = stdlib.socket(stdlib.AF_UNIX, stdlib.SOCK_STREAM)
+            self._shown = bits
+        else:
+            self._near, self._far = stdlib.socketpair()
+            self._far.setblocking(False)
+            self._shown = WRITABLE
+        self._near.setblocking(False)
+        self._near.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_SNDBUF, 1)
+        self.show(bits)
+
+    def fileno(self) -> int:
+        """The descriptor to poll."""
+        return self._near.fileno()
+
+    def changed(self, observer: Observer) -> None:
+        """Show the endpoint's readiness as it is now."""
+        self.show(observer.endpoint.readiness())
+
+    def show(self, bits: int) -> None:
+        """Make the descriptor show `bits`."""
+        if bits & ERROR and not bits & HANGUP:
+            bits = (bits | READABLE) & ~ERROR
+        if bits == self._shown:
+            return
+        if self._far is None:
+            if _unopened(bits):
+                self._shown = bits
+                return
+            self._far = self._join()
+            self._shown = WRITABLE
+        if self._shown & HANGUP:
+            self._near.getsockopt(stdlib.SOL_SOCKET, stdlib.SO_ERROR)
+        elif bits & HANGUP:
+            self._hang_up(self._far, bits)
+        else:
+            self._change(self._far, bits, bits ^ self._shown)
+        self._shown = bits
+
+    def surrender(self) -> tuple[stdlib.socket, stdlib.socket]:
+        """Give the pair away, both ends empty."""
+        assert self._far is not None, "only the mirror of an open connection is given away"
+        self._empty()
+        _drain(self._far)
+        return self._near, self._far
+
+    def close(self) -> None:
+        """Close both ends."""
+        self._near.close()
+        if self._far is not None:
+            self._far.close()
+
+    def _join(self) -> stdlib.socket:
+        """Connect the near end, which may be polled already, to a new far end."""
+        with stdlib.socket(stdlib.AF_UNIX, stdlib.SOCK_STREAM) as listener:
+            listener.bind("")
+            listener.listen(1)
+            self._near.connect(listener.getsockname())
+            far, _ = listener.accept()
+        far.setblocking(False)
+        return far
+
+    def _change(self, far: stdlib.socket, bits: int, changes: int) -> None:
+        """Show anything but HANGUP."""
+        if changes & WRITABLE:
+            if bits & WRITABLE:
+                _drain(far)
+            else:
+                self._near.send(_FILLER)
+        if changes & self._shown & PRIORITY:
+            self._empty()
+            changes |= bits & READABLE
+        if self._shown & READ_HANGUP:
+            return
+        if changes & READABLE:
+            if bits & READABLE:
+                far.send(_BYTE)
+            else:
+                _drain(self._near)
+        if changes & bits & PRIORITY:
+            far.send(_BYTE, stdlib.MSG_OOB)
+        if changes & bits & READ_HANGUP:
+            far.shutdown(stdlib.SHUT_WR)
+
+    def _hang_up(self, far: stdlib.socket, bits: int) -> None:
+        """Show HANGUP, with ERROR if unread data is left at the far end."""
+        if self._shown & PRIORITY & ~bits:
+            self._empty()
+        _drain(far)
+        if bits & ERROR:
+            self._near.send(_BYTE)
+        far.close()
+
+    def _empty(self) -> None:
+        """Take everything out of the near end's queue."""
+        with contextlib.suppress(OSError):
+            self._near.recv(1, stdlib.MSG_OOB)
+        _drain(self._near)
+
+
+def _unopened(bits: int) -> bool:
+    """Whether these are the bits of a TCP connection that was never opened: OUT and HUP, not even IN."""
+    return bits & (HANGUP | READABLE | READ_HANGUP) == HANGUP
+
+
+def _drain(end: stdlib.socket) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while end.recv(4096):
+            pass
+
+
+def mirror_of(endpoint: Endpoint, driver: Driver) -> Mirror:
+    """The endpoint's mirror, made if there is none.  The lock is held."""
+    observer = observe(endpoint)
+    mirror = observer.mirror
+    if mirror is None:
+        mirror = observer.mirror = Mirror(endpoint.readiness())
+        driver.attend(+1)
+    assert isinstance(mirror, Mirror), "observers are mirrored by one class"
+    return mirror

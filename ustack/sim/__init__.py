@@ -1,0 +1,1 @@
+"""Simulation: many stacks under one virtual clock, with ordinary blocking application code on top."""
