@@ -40,6 +40,9 @@ class DropReason(enum.Enum):
     FRAGMENT_LENGTH = ("fragment's length is no multiple of 8 and it is not the last", "RFC 8200 §4.5")
     FRAGMENT_TOO_BIG = ("fragment ends beyond 65535 bytes", "RFC 791 §3.2")
     FRAGMENT_OVERLAP = ("fragments overlap", "RFC 5722 §4")
+    FRAGMENT_DUPLICATE = ("fragment is here already, byte for byte", "RFC 8200 §4.5")
+    FRAGMENT_ECN = ("fragments disagree on whether the transport is ECN-capable", "RFC 3168 §5.3")
+    FRAGMENT_LIMIT_DATAGRAM = ("too many fragments of one datagram", "RFC 8900 §3.7")
     FRAGMENT_LIMIT_SOURCE = ("too many fragments held for this source", "RFC 8900 §3.7")
     FRAGMENT_LIMIT_TOTAL = ("too many fragments held in total", "RFC 8900 §3.7")
     FRAGMENT_TIMEOUT = ("reassembly time exceeded", "RFC 1122 §3.3.2")
@@ -50,6 +53,8 @@ class DropReason(enum.Enum):
     ICMP_UNKNOWN_TYPE = ("ICMP message type is unknown", "RFC 1122 §3.2.2, RFC 4443 §2.4")
     ICMP_QUOTE = ("ICMP error quotes no packet that we sent", "RFC 5927 §4.1")
     ICMP_SOURCE_QUENCH = ("source quench is deprecated", "RFC 6633 §3")
+    ICMP_NOT_OFFERED = ("ICMP message asks for a service that this host does not offer", "RFC 1122 §3.2.2.2-9, RFC 4861")
+    ICMP_MTU = ("packet too big reports an MTU under IPv6's minimum", "RFC 8201 §4")
     ICMP_BROADCAST_ECHO = ("echo request to a broadcast or multicast address", "RFC 1122 §3.2.2.6")
     # Group management.
     IGMP_MALFORMED = ("IGMP message has a length or count that does not fit", "RFC 3376 §4, §7.1")
