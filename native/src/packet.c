@@ -152,22 +152,24 @@ static int describe_tcp(const struct transport *transport, struct packet *packet
 static int describe_udp(const struct transport *transport, struct packet *packet)
 {
     const uint8_t *header = transport->data;
+    uint32_t length;
 
-    if (transport->length < UDP_HEADER || load16(header + UDP_LENGTH) > transport->length) {
+    if (transport->length < UDP_HEADER) {
         return PACKET_BAD;
     }
-    if (load16(header + UDP_LENGTH) != transport->length) {
+    length = load16(header + UDP_LENGTH);
+    if (length < UDP_HEADER || length > transport->length) {
+        return PACKET_BAD;
+    }
+    if (length < transport->length) {
         return PACKET_NOT_SIMPLE;
     }
-    if (load16(header + UDP_CHECKSUM) == 0) {
-        if (packet->version == 6) {
-            return PACKET_BAD;
-        }
-    } else if (!checksum_is_right(packet, transport)) {
+    if (load16(header + UDP_CHECKSUM) == 0 ? packet->version == 6
+                                           : !checksum_is_right(packet, transport)) {
         return PACKET_BAD;
     }
     packet->payload = header + UDP_HEADER;
-    packet->payload_length = transport->length - UDP_HEADER;
+    packet->payload_length = length - UDP_HEADER;
     return PACKET_OK;
 }
 
