@@ -1,6 +1,7 @@
 """Which addresses are this host's, and which a packet may not carry.
 
-RFC 1122 §3.2.1.3 (special addresses), RFC 6890 (registries of them), RFC 4291 §2.5 and §2.7 (IPv6), RFC 1122 §3.3.6 (broadcast).
+RFC 1122 §3.2.1.3 (special addresses), RFC 6890 (registries of them), RFC 4291 §2.5 and §2.7 (IPv6), RFC 1122 §3.3.6
+(broadcast).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from ustack.ip.interface import Interface
 
 _LOCAL_MULTICAST = b"\xe0\x00\x00"
 _IPV4_SPECIAL = 224
-"""First byte of the first multicast address; above it there are no unicast ones (class E is none, RFC 1122 §3.2.1.3)."""
+"""First byte of the first multicast address; from there on none is unicast (RFC 1122 §3.2.1.3)."""
 _LOOPBACK = 127
 
 
@@ -42,7 +43,7 @@ class LocalAddresses:
         return address in self.unicast or (len(address) == 4 and address[0] == _LOOPBACK)
 
     def check_ipv4(self, interface: Interface, source: bytes, destination: bytes, protocol: int) -> bool:
-        """Whether a packet with these addresses is for this host as a unicast; raises Drop unless it is for this host at all."""
+        """Whether a packet for this host is a unicast.  Raises Drop if it is not for it, or its source is no source."""
         first = source[0]
         foreign = not interface.loopback
         if first >= _IPV4_SPECIAL or source in self.broadcast:
@@ -65,7 +66,7 @@ class LocalAddresses:
         raise Drop(DropReason.NOT_FOR_US)
 
     def check_ipv6(self, interface: Interface, source: bytes, destination: bytes) -> bool:
-        """As `check_ipv4`.  RFC 4291 §2.5.2, §2.5.3, §2.7; an IPv4-mapped address never is on the wire (RFC 4038 §4.2)."""
+        """As `check_ipv4`.  RFC 4291 §2.5.2, §2.5.3, §2.7; IPv4-mapped ones are not for the wire (RFC 4038 §4.2)."""
         foreign = not interface.loopback
         if source[0] == 0xFF or is_mapped(source):
             raise Drop(DropReason.MARTIAN_SOURCE, "multicast or IPv4-mapped")
@@ -79,7 +80,7 @@ class LocalAddresses:
 
 
 def _check_own_ipv4_source(source: bytes, destination: bytes, protocol: int) -> None:
-    """Drop what only this host may say of itself.  0.0.0.0 is one that has no address yet: DHCP, or a member of a group."""
+    """Drop what only this host may say of itself; but 0.0.0.0 is one without an address: DHCP, a group's member."""
     if source != ANY_IPV4:
         raise Drop(DropReason.MARTIAN_SOURCE, "an address of this host, loopback or this network")
     if destination != BROADCAST_IPV4 and destination[:3] != _LOCAL_MULTICAST and protocol != IPPROTO_IGMP:

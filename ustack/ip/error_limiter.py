@@ -12,10 +12,10 @@ _DESTINATIONS = 1024
 
 
 class ErrorLimiter:
-    """Token buckets for errors: one for all, and one for each destination of late.  RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f).
+    """Token buckets for errors: one for all, and one for each destination of late.
 
-    An error takes one or two of the common tokens, at random: a prober who counts the errors that others' packets use up, as
-    "SAD DNS" did (CVE-2020-25705), counts noise.  So the rates are upper bounds.
+    An error takes one or two of the common tokens, at random: a prober who counts the errors that others' packets use
+    up, as "SAD DNS" did (CVE-2020-25705), counts noise.  So the rates are upper bounds.
     """
 
     def __init__(self, config: IpConfig, entropy: Entropy) -> None:

@@ -1,6 +1,7 @@
 """ICMP messages that come in: echo is answered, errors become `IcmpError` for the transport that they quote.
 
-RFC 792, RFC 1122 §3.2.2, RFC 4443.  The errno of each error is Linux's (icmp_err_convert, icmpv6_err_convert), which programs expect.
+RFC 792, RFC 1122 §3.2.2, RFC 4443.  The errno of each error is Linux's (icmp_err_convert, icmpv6_err_convert), which
+programs expect.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class IcmpError:
     code: int
     errno: int
     hard: bool
-    """Whether it is lasting by the code's meaning; what a transport makes of that is its own affair (RFC 1122 §4.2.3.9)."""
+    """Whether the code means something lasting; what a transport makes of that is its affair (RFC 1122 §4.2.3.9)."""
     mtu: int | None
     """What the path takes, in a packet-too-big message: estimated if the router did not say (RFC 1191 §5)."""
     source: bytes
@@ -132,7 +133,7 @@ def _answer_echo_ipv4(layer: IpLayer, packet: Packet, message: icmpv4.IcmpMessag
 
 
 def _answer_echo_ipv6(layer: IpLayer, packet: Packet, message: icmpv6.IcmpMessage, now: int) -> None:
-    """From the address asked, or one of the interface's to a multicast address, which is answered too.  RFC 4443 §4.2."""
+    """From the address asked; requests to a multicast address are answered too, from a unicast one.  RFC 4443 §4.2."""
     destination = packet.source
     scoped = packet.interface if is_link_local(destination) else None
     try:

@@ -112,7 +112,14 @@ def _may_report(layer: IpLayer, quoted: Quoted, about_groups: bool, about_fragme
 
 
 def _send(
-    layer: IpLayer, interface: Interface, quoted: Quoted, packet: Buffer, message_type: int, code: int, parameter: int, now: int
+    layer: IpLayer,
+    interface: Interface,
+    quoted: Quoted,
+    packet: Buffer,
+    message_type: int,
+    code: int,
+    parameter: int,
+    now: int,
 ) -> None:
     """Build and send: from the address that the packet was for, if it is one of ours (RFC 4443 §2.2 a)."""
     destination = quoted.source

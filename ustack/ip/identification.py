@@ -1,4 +1,4 @@
-"""Numbers that a host puts on its packets and that must tell an observer nothing: the identification and the flow label.
+"""Numbers on packets that must tell an observer nothing: the identification and the flow label.
 
 RFC 6864 (IPv4 ID), RFC 7739 §5.3 (fragment identification), RFC 6437 (flow label).
 """
@@ -18,8 +18,9 @@ _FLOW_LABEL_MASK = 0xFFFFF
 class Identifications:
     """Identifications that do not repeat for one source, destination and protocol until the field has wrapped.
 
-    RFC 7739 §5.3: a keyed hash of the three gives the start, and picks one of the counters to go on by.  Two flows that share a counter
-    leave gaps for each other but never repeat, and neither start nor pace of one shows in the other's.
+    RFC 7739 §5.3: a keyed hash of the three gives the start, and picks one of the counters to go on by.  Two flows
+    that share a counter leave gaps for each other but never repeat, and neither start nor pace of one shows in the
+    other's.
     """
 
     def __init__(self, entropy: Entropy) -> None:

@@ -23,7 +23,9 @@ _UPPER_HEADER_LENGTH = {IPPROTO_TCP: 20, IPPROTO_UDP: 8, IPPROTO_ICMPV6: 8}
 """What belongs to the header chain of the upper layers that are known.  RFC 7112 §3."""
 
 
-def receive(layer: IpLayer, interface: Interface, frame: memoryview, now: int, trusted: bool, gso_size: int) -> Packet | None:
+def receive(
+    layer: IpLayer, interface: Interface, frame: memoryview, now: int, trusted: bool, gso_size: int
+) -> Packet | None:
     """`IpLayer.receive`."""
     if not interface.up:
         raise Drop(DropReason.INTERFACE_DOWN, interface.name)
@@ -64,7 +66,7 @@ def _packet_ipv4(
 def _check_ipv4_options(
     layer: IpLayer, interface: Interface, packet: memoryview, header: ipv4.Ipv4Header, now: int
 ) -> None:
-    """Drop malformed options, of which the source is told (RFC 1122 §3.2.2.5), and source routes, silently (RFC 7126 §4.3)."""
+    """Drop malformed options and say so (RFC 1122 §3.2.2.5); drop source routes silently (RFC 7126 §4.3)."""
     try:
         options = ipv4.parse_options(header.options)
     except ParameterProblem as problem:
@@ -109,7 +111,13 @@ def _rebuild_ipv4(layer: IpLayer, interface: Interface, whole: Whole, unicast: b
 
 
 def _receive_ipv6(
-    layer: IpLayer, interface: Interface, frame: memoryview, now: int, trusted: bool, gso_size: int, reassembled: bool = False
+    layer: IpLayer,
+    interface: Interface,
+    frame: memoryview,
+    now: int,
+    trusted: bool,
+    gso_size: int,
+    reassembled: bool = False,
 ) -> Packet | None:
     header = ipv6.parse(frame)
     unicast = layer.local.check_ipv6(interface, header.source, header.destination)
@@ -125,8 +133,8 @@ def _receive_ipv6(
             if chain.is_fragment:
                 return _receive_fragment_ipv6(layer, interface, packet, header, chain, now)
     return Packet(
-        interface, 6, header.source, header.destination, protocol, header.hop_limit, header.traffic_class, header.flow_label,
-        frame[:offset], frame[offset:end], unicast, trusted, gso_size, reassembled,
+        interface, 6, header.source, header.destination, protocol, header.hop_limit, header.traffic_class,
+        header.flow_label, frame[:offset], frame[offset:end], unicast, trusted, gso_size, reassembled,
     )  # fmt: skip
 
 
@@ -167,7 +175,12 @@ def _check_fragment_ipv6(packet: memoryview, header: ipv6.Ipv6Header, chain: ipv
 
 
 def _receive_fragment_ipv6(
-    layer: IpLayer, interface: Interface, packet: memoryview, header: ipv6.Ipv6Header, chain: ipv6_ext.ExtensionChain, now: int
+    layer: IpLayer,
+    interface: Interface,
+    packet: memoryview,
+    header: ipv6.Ipv6Header,
+    chain: ipv6_ext.ExtensionChain,
+    now: int,
 ) -> Packet | None:
     assert chain.fragment is not None, "only fragments are reassembled"
     fragment = Fragment(
@@ -188,7 +201,7 @@ def _receive_fragment_ipv6(
 
 
 def _rebuild_ipv6(whole: Whole) -> bytes:
-    """The datagram as if it had come in one piece: the first fragment's header without its fragment header.  RFC 8200 §4.5."""
+    """The datagram as if it had come in one piece: without the first one's fragment header.  RFC 8200 §4.5."""
     header = bytearray(whole.header[: -ipv6_ext.FRAGMENT_HEADER_LENGTH])
     length = len(header) - ipv6.HEADER_LENGTH + len(whole.data)
     if length > ipv6.MAXIMUM_PAYLOAD_LENGTH:

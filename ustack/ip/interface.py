@@ -23,8 +23,8 @@ _SOLICITED_NODE = b"\xff\x02" + bytes(9) + b"\x01\xff"
 class Interface:
     """Where packets enter and leave.
 
-    `offload` holds the OFFLOAD_ bits of its device.  Addresses are changed by `IpLayer` only, which keeps its tables by them;
-    `up` may be written at any time.
+    `offload` holds the OFFLOAD_ bits of its device.  Addresses are changed by `IpLayer` only, which keeps its tables
+    by them; `up` may be written at any time.
     """
 
     index: int

@@ -1,4 +1,4 @@
-"""What a host does with IPv4 options of an echo request in its reply: it adds itself to a route or timestamps that are recorded.
+"""The IPv4 options of an echo reply: where a route or timestamps are recorded, the host adds itself.
 
 RFC 1122 §3.2.2.6, RFC 791 §3.1.
 """
@@ -48,7 +48,8 @@ def _record_time(data: bytes, address: bytes, now: int) -> bytes:
 def _fill(data: bytes, first: int, entry: bytes) -> bytes | None:
     """An option's data with `entry` where its pointer says, and the pointer moved on; None if there is no room.
 
-    The pointer counts from 1 at the option's type; `first` is where it may point at least, in `data` behind the pointer.
+    The pointer counts from 1 at the option's type; `first` is where it may point at least, in `data` behind the
+    pointer.
     """
     place = data[0] - 3
     if place <= first or place + len(entry) > len(data):

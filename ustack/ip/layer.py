@@ -97,7 +97,9 @@ class IpLayer:
             raise errors.error(errno.EINVAL, f"MTU {mtu}")
         outgoing = Burst(_LOOPBACK_BURST_BYTES) if loopback else Burst()
         outgoing.cdata.offload, outgoing.cdata.mtu = offload, mtu
-        interface = Interface(self._next_index, name, mtu, [], offload, outgoing, loopback=loopback, groups=required_groups(()))
+        interface = Interface(
+            self._next_index, name, mtu, [], offload, outgoing, loopback=loopback, groups=required_groups(())
+        )
         self._next_index += 1
         self.interfaces.append(interface)
         for address in addresses:
@@ -115,7 +117,8 @@ class IpLayer:
     def add_address(self, interface: Interface, address: InterfaceAddress) -> None:
         """Give an interface an address, and the route to its network.
 
-        Raises EEXIST, EADDRNOTAVAIL for what is no host's address, EINVAL for IPv6 on a link whose MTU is under 1280 (RFC 8200 §5).
+        Raises EEXIST, EADDRNOTAVAIL for what is no host's address, EINVAL for IPv6 on a link whose MTU is under 1280
+        (RFC 8200 §5).
         """
         if interface.owns(address.address):
             raise errors.error(errno.EEXIST)
@@ -138,6 +141,8 @@ class IpLayer:
         if all(other.prefix != address.prefix for other in interface.addresses):
             self.routes.remove(address.prefix, interface)
         self._addresses_changed()
+        if not self.is_local(address.address):
+            self.routes.remove_source(address.address)
 
     def _addresses_changed(self) -> None:
         self.local.rebuild(self.interfaces)
@@ -158,7 +163,8 @@ class IpLayer:
     def route(self, destination: bytes, source: bytes | None = None, interface: Interface | None = None) -> Route:
         """The way to a destination, by `interface` if that is given.
 
-        Raises ENETUNREACH, EINVAL for a loopback source that would leave the host, and the errno of a route that rejects.
+        Raises ENETUNREACH, EINVAL for a loopback source that would leave the host, and the errno of a route that
+        rejects.
         """
         if self.is_local(destination):
             return Route(Prefix(destination, len(destination) * 8), self.loopback)
@@ -176,8 +182,10 @@ class IpLayer:
             raise errors.error(route.reject)
         return route
 
-    def _on_link(self, destination: bytes, group: bool, source: bytes | None, interface: Interface | None) -> Route | None:
-        """A destination that needs no route: a group, or what is taken to be on the link of the interface that was asked for."""
+    def _on_link(
+        self, destination: bytes, group: bool, source: bytes | None, interface: Interface | None
+    ) -> Route | None:
+        """A group needs no route; nor does what may be on the link of the interface that was asked for."""
         if group and interface is None:
             real = [each for each in self.interfaces if each.up and not each.loopback]
             owners = [each for each in real if source is not None and each.owns(source)]
@@ -258,27 +266,35 @@ class IpLayer:
     ) -> None:
         """Send a datagram: transport header and data in `payload`.
 
-        One that is too long for its path is fragmented, or with `dont_fragment` raises EMSGSIZE.  `discover_path_mtu` sets DF on those that
-        fit (Linux's IP_PMTUDISC_WANT).  Raises ENOBUFS when the interface's burst is full, and as `route` does.
+        One that is too long for its path is fragmented, or with `dont_fragment` raises EMSGSIZE.  `discover_path_mtu`
+        sets DF on those that fit (Linux's IP_PMTUDISC_WANT).  Raises ENOBUFS when the interface's burst is full, and
+        as `route` does.
         """
         fields = output.Fields(
-            self.config.ttl if ttl is None else ttl, traffic_class, flow_label, dont_fragment, discover_path_mtu, options
+            self.config.ttl if ttl is None else ttl,
+            traffic_class,
+            flow_label,
+            dont_fragment,
+            discover_path_mtu,
+            options,
         )
         output.send(self, source, destination, protocol, payload, now, fields, interface)
 
     def send_raw(self, packet: bytes, now: int) -> None:
-        """Send a finished packet, as it is.  Raises EINVAL for a malformed header, EMSGSIZE, ENOBUFS, and as `route` does."""
+        """Send a finished packet as it is.  Raises EINVAL for a bad header, EMSGSIZE, ENOBUFS, and as `route` does."""
         output.send_raw(self, packet, now)
 
     def icmp_error(self, kind: IcmpErrorKind, packet: Packet, now: int) -> bool:
-        """Tell the source of a packet what became of it, if the rules and the rate allow; returns whether an error was sent."""
+        """Tell the source of a packet what became of it, if rules and rate allow; returns whether an error was sent."""
         return icmp_errors.report(self, kind, packet, now)
 
     def next_identification(self, source: bytes, destination: bytes, protocol: int) -> int:
         """An IPv4 identification that does not repeat soon for these three.  RFC 6864 §4.3."""
         return self.identifications.take(source, destination, protocol) & 0xFFFF
 
-    def flow_label(self, source: bytes, destination: bytes, protocol: int, source_port: int, destination_port: int) -> int:
+    def flow_label(
+        self, source: bytes, destination: bytes, protocol: int, source_port: int, destination_port: int
+    ) -> int:
         """The flow label of a flow that this host sends.  RFC 6437 §3."""
         return self._flow_labels.label(source, destination, protocol, source_port, destination_port)
 

@@ -53,7 +53,14 @@ def send(
 
 
 def _packets_ipv4(
-    layer: IpLayer, source: bytes, destination: bytes, protocol: int, payload: Buffer, mtu: int, fields: Fields, whole: bool
+    layer: IpLayer,
+    source: bytes,
+    destination: bytes,
+    protocol: int,
+    payload: Buffer,
+    mtu: int,
+    fields: Fields,
+    whole: bool,
 ) -> list[bytes]:
     """The datagram as one packet, or as fragments; `whole` is DF for one that fits.
 
@@ -74,7 +81,8 @@ def _packets_ipv4(
     identification = 0 if whole else layer.next_identification(source, destination, protocol)
     header = ipv4.build(
         source, destination, protocol, len(payload),
-        ttl=fields.ttl, traffic_class=fields.traffic_class, identification=identification, dont_fragment=whole, options=options,
+        ttl=fields.ttl, traffic_class=fields.traffic_class, identification=identification, dont_fragment=whole,
+        options=options,
     )  # fmt: skip
     return [b"".join((header, payload))]
 

@@ -11,7 +11,8 @@ from ustack.ip.interface import Interface
 class Packet:
     """A datagram for this host, checked and whole.  Its views are valid until the frame's burst is cleared.
 
-    For a reassembled one, `header` is the first fragment's as if the datagram had come in one piece, and the views are its own.
+    For a reassembled one, `header` is the first fragment's as if the datagram had come in one piece, and the views
+    are its own.
     """
 
     interface: Interface

@@ -1,7 +1,8 @@
 """What is known of the MTU of paths.  RFC 1191, RFC 8201.
 
-Entries age: after `path_mtu_lifetime_ns` the interface's MTU is tried again (RFC 1191 §6.3, RFC 8201 §4).  They are bounded; the one
-that was longest without use goes first, so a flood of forged reports costs a host no more than its discoveries.
+Entries age: after `path_mtu_lifetime_ns` the interface's MTU is tried again (RFC 1191 §6.3, RFC 8201 §4).  They are
+bounded; the one that was longest without use goes first, so a flood of forged reports costs a host no more than its
+discoveries.
 """
 
 from __future__ import annotations
@@ -52,8 +53,9 @@ class PathMtuCache:
     def learn(self, destination: bytes, mtu: int, now: int, *, current: int = 65535) -> bool:
         """Take a reported MTU; returns whether the path MTU fell.
 
-        It never rises by a report (RFC 1191 §3, RFC 8201 §4).  `current` is what is assumed where nothing was learned: the
-        interface's MTU.  The caller has checked that the report quotes a packet that was sent (RFC 5927 §7).
+        It never rises by a report (RFC 1191 §3, RFC 8201 §4).  `current` is what is assumed where nothing was
+        learned: the interface's MTU.  The caller has checked that the report quotes a packet that was sent (RFC 5927
+        §7).
         """
         known = self.get(destination, now)
         before = current if known is None else known

@@ -67,8 +67,8 @@ def _read_ipv4(view: memoryview) -> Quoted:
     transport = view[header.header_length : header.total_length] if first else view[:0]
     source_port, destination_port = _ports(header.protocol, transport)
     return Quoted(
-        header.source, header.destination, header.protocol, source_port, destination_port, transport, header.total_length,
-        header.traffic_class, first,
+        header.source, header.destination, header.protocol, source_port, destination_port, transport,
+        header.total_length, header.traffic_class, first,
     )  # fmt: skip
 
 
@@ -79,13 +79,13 @@ def _read_ipv6(view: memoryview) -> Quoted:
     transport = view[offset:length] if first else view[:0]
     source_port, destination_port = _ports(protocol, transport)
     return Quoted(
-        header.source, header.destination, protocol, source_port, destination_port, transport, length, header.traffic_class,
-        first,
+        header.source, header.destination, protocol, source_port, destination_port, transport, length,
+        header.traffic_class, first,
     )  # fmt: skip
 
 
 def skip_extensions(packet: Buffer, next_header: int) -> tuple[int, int, bool]:
-    """The upper layer of an IPv6 packet, where it lies, and whether it would be there (not in a fragment after the first).
+    """The upper layer of an IPv6 packet, where it lies, and whether it would be there: not in fragments but the first.
 
     Nothing is checked but the bounds; a chain that is cut gives its last header, at the packet's end.
     """

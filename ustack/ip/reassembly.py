@@ -1,8 +1,8 @@
-"""Reassembly of fragments, within bounds.  RFC 791 §3.2, RFC 815, RFC 8200 §4.5, RFC 5722 (overlap), RFC 3168 §5.3 (ECN).
+"""Reassembly of fragments, within bounds.  RFC 791 §3.2, RFC 8200 §4.5, RFC 5722 (overlap), RFC 3168 §5.3 (ECN).
 
-Both versions have the same rules: an exact duplicate of a fragment is ignored, any other overlap ends the datagram, silently.
-When memory runs short the oldest incomplete datagram goes, of the same source if that one has its fill; a flood of fragments
-thus keeps out those whose rest is late, never those whose fragments come together.
+Both versions have the same rules: an exact duplicate of a fragment is ignored, any other overlap ends the datagram,
+silently. When memory runs short the oldest incomplete datagram goes, of the same source if that one has its fill; a
+flood of fragments thus keeps out those whose rest is late, never those whose fragments come together.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Reassembly:
         return len(self._incomplete)
 
     def add(self, fragment: Fragment, now: int) -> Whole | None:
-        """Take a fragment; the whole datagram if that was the last one missing.  Raises Drop for one that is not kept."""
+        """Take a fragment; the whole datagram if it was the last one missing.  Raises Drop for one that is not kept."""
         incomplete = self._incomplete.get(fragment.key)
         if incomplete is None:
             incomplete = Incomplete(fragment.interface, fragment.key, now + self._config.reassembly_timeout_ns)
@@ -246,7 +246,7 @@ def _assemble(incomplete: Incomplete) -> Whole:
 
 
 def _merge_ecn(incomplete: Incomplete) -> int:
-    """The ECN field of the whole: CE if one fragment has it.  RFC 3168 §5.3; Not-ECT beside anything else is a forgery."""
+    """The ECN field of the whole: CE if one fragment has it; Not-ECT goes with nothing else.  RFC 3168 §5.3."""
     seen = incomplete.ecn_seen
     if seen & 1 << _NOT_ECT and seen != 1 << _NOT_ECT:
         raise Drop(DropReason.FRAGMENT_ECN)

@@ -1,11 +1,12 @@
 """The routing table: longest prefix first, then the least metric.  RFC 1122 §3.3.1, RFC 1812 §5.2.4.3.
 
-One dictionary for each prefix length in use, so a lookup costs at most one probe a length, however many routes there are;
-results are remembered until the table changes.
+One dictionary for each prefix length in use, so a lookup costs at most one probe a length, however many routes there
+are; results are remembered until the table changes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ustack.address import ANY_IPV4, ANY_IPV6, Prefix
@@ -22,8 +23,9 @@ DEFAULT_IPV6 = Prefix(ANY_IPV6, 0)
 class Route:
     """A way to the addresses of `prefix`.
 
-    `gateway` is the next hop, None for a network that the interface is on; `source` the address that sends by this route prefer.
-    `reject` is the errno that they get instead of being sent: EHOSTUNREACH, EACCES (prohibited), EINVAL (a black hole).
+    `gateway` is the next hop, None for a network that the interface is on; `source` the address that sends by this
+    route prefer. `reject` is the errno that they get instead of being sent: EHOSTUNREACH, EACCES (prohibited), EINVAL
+    (a black hole).
     """
 
     prefix: Prefix
@@ -56,14 +58,34 @@ class RoutingTable:
         self._changed(len(prefix.network))
 
     def remove(
-        self, prefix: Prefix, interface: Interface | None = None, gateway: bytes | None = None, metric: int | None = None
+        self,
+        prefix: Prefix,
+        interface: Interface | None = None,
+        gateway: bytes | None = None,
+        metric: int | None = None,
     ) -> int:
-        """Remove the routes to exactly `prefix`, of those only what fits the other arguments given; returns how many."""
+        """Remove the routes to exactly `prefix`, of those only what fits the other arguments; returns how many."""
+        return self._discard(prefix, lambda route: _fits(route, interface, gateway, metric))
+
+    def remove_interface(self, interface: Interface) -> int:
+        """Remove all routes by an interface; returns how many."""
+        return self._discard_everywhere(lambda route: route.interface is interface)
+
+    def remove_source(self, address: bytes) -> int:
+        """Remove all routes that prefer a source; returns how many."""
+        return self._discard_everywhere(lambda route: route.source == address)
+
+    def _discard_everywhere(self, unwanted: Callable[[Route], bool]) -> int:
+        prefixes = {route.prefix for route in self.routes() if unwanted(route)}
+        return sum(self._discard(prefix, unwanted) for prefix in prefixes)
+
+    def _discard(self, prefix: Prefix, unwanted: Callable[[Route], bool]) -> int:
+        """Remove the routes to exactly `prefix` that are unwanted; returns how many."""
         size = len(prefix.network)
         level = self._levels[size].get(prefix.length, {})
         key = _high_bits(prefix)
         before = level.get(key, [])
-        kept = [route for route in before if not _fits(route, interface, gateway, metric)]
+        kept = [route for route in before if not unwanted(route)]
         if len(kept) < len(before):
             level[key] = kept
             if not kept:
@@ -73,12 +95,9 @@ class RoutingTable:
             self._changed(size)
         return len(before) - len(kept)
 
-    def remove_interface(self, interface: Interface) -> int:
-        """Remove all routes by an interface; returns how many."""
-        gone = [route for route in self.routes() if route.interface is interface]
-        return sum(self.remove(prefix, interface) for prefix in {route.prefix for route in gone})
-
-    def lookup(self, destination: bytes, interface: Interface | None = None, source: bytes | None = None) -> Route | None:
+    def lookup(
+        self, destination: bytes, interface: Interface | None = None, source: bytes | None = None
+    ) -> Route | None:
         """The best route whose interface is up (and is `interface`, if given); None if there is none.
 
         Of routes that are equal in length and metric, one whose interface owns `source` is taken first.
@@ -86,7 +105,9 @@ class RoutingTable:
         candidates = self._remembered.get(destination)
         if candidates is None:
             candidates = self._remember(destination)
-        usable = [each for each in candidates if each.interface.up and (interface is None or each.interface is interface)]
+        if interface is None and len(candidates) == 1:
+            return candidates[0] if candidates[0].interface.up else None
+        usable = [each for each in candidates if each.interface.up and interface in (None, each.interface)]
         if not usable:
             return None
         if source is not None and len(usable) > 1:

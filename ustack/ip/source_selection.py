@@ -1,7 +1,7 @@
 """Which of its addresses a host sends from.  RFC 6724 §5 for IPv6, RFC 1122 §3.3.4.3 for IPv4.
 
-Of RFC 6724's rules 3, 4, 5.5 and 7 never decide: addresses here are static, so none is deprecated, a home or a temporary one,
-or tied to a next hop's prefix.
+Of RFC 6724's rules 3, 4, 5.5 and 7 never decide: addresses here are static, so none is deprecated, a home or a
+temporary one, or tied to a next hop's prefix.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def _candidates(
 ) -> list[tuple[InterfaceAddress, bool]]:
     """Each address that may be the source, and whether it is the outgoing interface's; the preferred interface first.
 
-    RFC 6724 §4: a multicast or link-local destination takes an address of the outgoing interface.  Those of other interfaces are
-    candidates too (the weak host model of RFC 1122 §3.3.4.2), but loopback's.
+    RFC 6724 §4: a multicast or link-local destination takes an address of the outgoing interface.  Those of other
+    interfaces are candidates too (the weak host model of RFC 1122 §3.3.4.2), but loopback's.
     """
     others: list[Interface] = []
     if not is_multicast(destination) and not is_link_local(destination):
