@@ -47,6 +47,13 @@ def bring_up_loopback() -> None:
         kernel.link("set", index=_index(kernel, "lo"), state="up")
 
 
+def forward() -> None:
+    """Let the kernel forward packets between the interfaces, where /proc/sys is writable."""
+    for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+        with contextlib.suppress(OSError):
+            Path(f"/proc/sys/net/{switch}").write_text("1")
+
+
 def remove_interface(name: str) -> None:
     """Delete an interface; one that is not there is fine."""
     with IPRoute() as kernel:

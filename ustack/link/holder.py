@@ -1,8 +1,9 @@
-"""The process that holds a network namespace: `python -m ustack.link.holder CONTROL-FD NAME`.
+"""The process that holds a network namespace: `python -m ustack.link.holder CONTROL-FD NAME [NAMESPACE-FD …]`.
 
-It makes and enters the namespace, then serves requests of the process that started it, each a JSON message on the
-control socket, and ends when that socket is closed at the other end, however that came about: then it ends the programs
-that it was told to watch, and removes the devices and the namespace's name.  `ustack.link.namespace` is the other end.
+It makes and enters the namespace (or enters those that are given), then serves requests of the process that started it,
+each a JSON message on the control socket, and ends when that socket is closed at the other end, however that came about:
+then it ends the programs that it was told to watch, and removes the devices and the namespace's name.
+`ustack.link.namespace` is the other end.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ustack.link.configure import bring_up_loopback, configure, remove_interface
+from ustack.link.configure import bring_up_loopback, configure, forward, remove_interface
+from ustack.link.enter import enter
 from ustack.link.namespace import GRACE_SECONDS, MESSAGE_BYTES
 from ustack.link.tun import create_tun
 from ustack.link.unshare import attach_name, enter_new_network_namespace, remove_name
@@ -27,8 +29,9 @@ from ustack.link.unshare import attach_name, enter_new_network_namespace, remove
 class Holder:
     """Serves one control socket."""
 
-    def __init__(self, control: socket.socket, name: str) -> None:
+    def __init__(self, control: socket.socket, name: str, joined: Sequence[int] = ()) -> None:
         self._control = control
+        self._joined = joined
         self._name: str | None = name
         self._devices: list[str] = []
         self._watched: list[int] = []
@@ -68,8 +71,13 @@ class Holder:
         socket.send_fds(self._control, [json.dumps(answer).encode()], descriptors)
 
     def _make_namespace(self) -> None:
-        """Enter a new namespace and give it its name, where this user may."""
+        """Enter a new namespace and give it its name, where this user may; or enter the namespaces to join."""
         name, self._name = self._name, None
+        if self._joined:
+            for descriptor in self._joined:
+                enter(descriptor)
+            forward()
+            return
         rootless = enter_new_network_namespace()
         bring_up_loopback()
         if not rootless and name is not None:
@@ -150,7 +158,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_by_signal)
     with socket.socket(fileno=int(sys.argv[1])) as control:
-        Holder(control, sys.argv[2]).run()
+        Holder(control, sys.argv[2], [int(argument) for argument in sys.argv[3:]]).run()
 
 
 if __name__ == "__main__":

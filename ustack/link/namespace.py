@@ -40,11 +40,12 @@ _names = itertools.count(1)
 class Namespace:
     """A network namespace that lives as long as this object, a context manager, is open.
 
+    With `join`, the id of a process, no new one is made: it is that process's, and stays when this object is closed.
     `name` is what `ip netns` calls it, or None where it could not be named (without root).  Raises FileExistsError if
     the name is taken, and PermissionError or other OSErrors where this user can have no namespace.
     """
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(self, name: str | None = None, *, join: int | None = None) -> None:
         self._lock = threading.Lock()
         self._requests = 0
         self._programs: list[subprocess.Popen[Any]] = []
@@ -56,12 +57,23 @@ class Namespace:
         self.name: str | None = None
         try:
             with theirs:
-                self._holder = _start_holder(theirs.fileno(), wanted)
+                self._holder = _start_holder(theirs.fileno(), wanted, join)
             self.name, _ = self._receive(0)
-            self._descriptors = self._open_namespaces(self._holder.pid)
+            self._descriptors = open_namespaces(self._holder.pid)
         except BaseException:
             self.close()
             raise
+
+    @property
+    def pid(self) -> int:
+        """The process that is inside as long as this is open."""
+        assert self._holder is not None, "an open namespace has its holder"
+        return self._holder.pid
+
+    @property
+    def rootless(self) -> bool:
+        """Whether it is in a user namespace of its own."""
+        return len(self._descriptors) > 1
 
     def open_tun(
         self,
@@ -103,8 +115,7 @@ class Namespace:
         if shutil.which(command[0], path=path) is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
         options["pass_fds"] = (*options.get("pass_fds", ()), *self._descriptors)
-        entering = [sys.executable, "-I", "-S", enter.__file__, *map(str, self._descriptors), "--", *command]
-        program = subprocess.Popen(entering, **options)
+        program = subprocess.Popen(entering(self._descriptors, command), **options)
         self._programs = [earlier for earlier in self._programs if earlier.poll() is None] + [program]
         self._request("watch", {"pid": program.pid})
         return program
@@ -156,16 +167,6 @@ class Namespace:
             raise OSError(answer["errno"], answer["error"])
         return answer["name"], descriptors
 
-    def _open_namespaces(self, pid: int) -> list[int]:
-        """Descriptors of the holder's namespaces, in the order in which a program must enter them."""
-        inside = [Path(f"/proc/{pid}/ns/{kind}") for kind in ("user", "net")]
-        own = [Path("/proc/self/ns/user"), Path("/proc/self/ns/net")]
-        return [
-            os.open(theirs, os.O_RDONLY | os.O_CLOEXEC)
-            for theirs, ours in zip(inside, own, strict=True)
-            if theirs.stat().st_ino != ours.stat().st_ino
-        ]
-
     def __enter__(self) -> Namespace:
         return self
 
@@ -173,16 +174,40 @@ class Namespace:
         self.close()
 
 
-def _start_holder(control: int, name: str) -> subprocess.Popen[bytes]:
+def open_namespaces(pid: int) -> list[int]:
+    """Descriptors of those namespaces of a process that are not ours, in the order in which a program must enter them.
+
+    Raises FileNotFoundError if there is no such process, PermissionError if it is somebody else's.
+    """
+    inside = [Path(f"/proc/{pid}/ns/{kind}") for kind in ("user", "net")]
+    own = [Path("/proc/self/ns/user"), Path("/proc/self/ns/net")]
+    return [
+        os.open(theirs, os.O_RDONLY | os.O_CLOEXEC)
+        for theirs, ours in zip(inside, own, strict=True)
+        if theirs.stat().st_ino != ours.stat().st_ino
+    ]
+
+
+def entering(descriptors: Sequence[int], command: Sequence[str]) -> list[str]:
+    """The command that enters the namespaces behind inherited descriptors and becomes `command`."""
+    return [sys.executable, "-I", "-S", enter.__file__, *map(str, descriptors), "--", *command]
+
+
+def _start_holder(control: int, name: str, join: int | None) -> subprocess.Popen[bytes]:
     """Start a holder in a session of its own, so that Ctrl-C ends it only through us."""
     search_path = os.pathsep.join([str(_PACKAGE_PARENT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "ustack.link.holder", str(control), name],
-        pass_fds=(control,),
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": search_path},
-        start_new_session=True,
-    )
+    joined = [] if join is None else open_namespaces(join)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "ustack.link.holder", str(control), name, *map(str, joined)],
+            pass_fds=(control, *joined),
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": search_path},
+            start_new_session=True,
+        )
+    finally:
+        for descriptor in joined:
+            os.close(descriptor)
 
 
 def _end(programs: list[subprocess.Popen[Any]]) -> None:
