@@ -1,7 +1,7 @@
 """The process that holds a network namespace: `python -m ustack.link.holder CONTROL-FD NAME [NAMESPACE-FD …]`.
 
 It makes and enters the namespace (or enters those that are given), then serves requests of the process that started it,
-each a JSON message on the control socket, and ends when that socket is closed at the other end, however that came about:
+each a JSON message on the control socket, and ends when that socket is closed at the other end, however it came about:
 then it ends the programs that it was told to watch, and removes the devices and the namespace's name.
 `ustack.link.namespace` is the other end.
 """
