@@ -200,9 +200,7 @@ class PortTable:
 
     # Finding who gets a packet.
 
-    def lookup(
-        self, protocol: int, local: bytes, local_port: int, remote: bytes, remote_port: int
-    ) -> Endpoint | None:
+    def lookup(self, protocol: int, local: bytes, local_port: int, remote: bytes, remote_port: int) -> Endpoint | None:
         """The endpoint for a unicast packet from `remote` to `local` that belongs to no known flow, or None.
 
         First an endpoint connected to the remote one, then one bound to the address, then to the wildcard, then to
@@ -235,9 +233,7 @@ class PortTable:
         value: int = lib.siphash(self._spread_key, identity, len(identity))
         return value
 
-    def matching(
-        self, protocol: int, local: bytes, local_port: int, remote: bytes, remote_port: int
-    ) -> list[Endpoint]:
+    def matching(self, protocol: int, local: bytes, local_port: int, remote: bytes, remote_port: int) -> list[Endpoint]:
         """Every endpoint that a broadcast or multicast packet to `local` is for, each once."""
         connected = self._connected.get((protocol, local, local_port, remote, remote_port))
         found = connected.candidates() if connected else []
@@ -251,9 +247,7 @@ class PortTable:
         use = self._uses.get((protocol, port))
         return use.places.get(name) if use else None
 
-    def connected(
-        self, protocol: int, local: bytes, local_port: int, remote: bytes, remote_port: int
-    ) -> Place | None:
+    def connected(self, protocol: int, local: bytes, local_port: int, remote: bytes, remote_port: int) -> Place | None:
         """The datagram bindings that are connected to one remote endpoint."""
         return self._connected.get((protocol, local, local_port, remote, remote_port))
 
