@@ -20,7 +20,9 @@ from ustack.drops import Drop, DropReason
 from ustack.endpoint import READABLE, Endpoint
 from ustack.flow import FlowTable
 from ustack.ip import icmp
+from ustack.ip.icmp_errors import IcmpErrorKind
 from ustack.ip.layer import IpLayer
+from ustack.ip.routing import Route
 from ustack.native import ffi, lib
 from ustack.ports import PortTable
 from ustack.raw import RawProtocol
@@ -72,7 +74,7 @@ class Stack:
 
     def add_route(self, prefix: str, interface: Interface, gateway: bytes | None = None) -> None:
         """A route such as `0.0.0.0/0`.  Raises ValueError."""
-        self.ip.add_route(Prefix.parse(prefix), interface, gateway)
+        self.ip.routes.add(Route(Prefix.parse(prefix), interface, gateway))
 
     # From devices.
 
@@ -145,7 +147,7 @@ class Stack:
             if error is not None:
                 self._deliver_error(error, now)
         elif not copies:
-            self.ip.protocol_unreachable(packet, now)
+            self.ip.icmp_error(IcmpErrorKind.PROTOCOL_UNREACHABLE, packet, now)
             raise Drop(DropReason.UNKNOWN_PROTOCOL, str(protocol))
 
     def _deliver_error(self, error: IcmpError, now: int) -> None:

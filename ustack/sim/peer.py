@@ -1,7 +1,7 @@
 """`Peer`: a host scripted packet by packet against one `Stack`, in virtual time.
 
-Sequence numbers are relative, as in packetdrill: the peer's SYN has 0 (unless told otherwise), the stack's SYN is seen as 0.
-What was exchanged is kept in packetdrill's notation, and a failed expectation prints it.
+Sequence numbers are relative, as in packetdrill: the peer's SYN has 0 (unless told otherwise), the stack's SYN is seen
+as 0. What was exchanged is kept in packetdrill's notation, and a failed expectation prints it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,16 @@ from ustack.wire import ipv4, ipv6, tcp, tcp_options
 from ustack.wire.tcp_options import TcpOptions
 
 MILLISECOND = 1_000_000
-_LETTERS = {"F": tcp.FIN, "S": tcp.SYN, "R": tcp.RST, "P": tcp.PSH, ".": tcp.ACK, "U": tcp.URG, "E": tcp.ECE, "W": tcp.CWR}
+_LETTERS = {
+    "F": tcp.FIN,
+    "S": tcp.SYN,
+    "R": tcp.RST,
+    "P": tcp.PSH,
+    ".": tcp.ACK,
+    "U": tcp.URG,
+    "E": tcp.ECE,
+    "W": tcp.CWR,
+}
 
 
 def parse_flags(text: str) -> int:

@@ -66,7 +66,7 @@ def _take_syn(connection: Connection, segment: Segment, now: int) -> None:
     tcb.rcv_nxt = tcb.rcv_up = sequence.add(segment.seq, 1)
     tcp_options.agree(connection, segment.options, offered=True)
     tcb.ts_recent_ns = now
-    opening.size_segments(connection)
+    opening.size_segments(connection, now)
 
 
 def _become_established(connection: Connection, segment: Segment, now: int) -> None:

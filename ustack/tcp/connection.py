@@ -22,7 +22,7 @@ from ustack.endpoint import (
     Endpoint,
 )
 from ustack.native import ffi
-from ustack.tcp import calls, timeouts
+from ustack.tcp import calls, changed_options, timeouts
 from ustack.tcp.state import CLOSED, SYN_RECEIVED, SYN_SENT, can_send
 
 if TYPE_CHECKING:
@@ -157,6 +157,10 @@ class Connection(Endpoint):
     def abort(self, now: int) -> None:
         """ABORT.  RFC 9293 §3.10.5."""
         calls.abort(self, now)
+
+    def option_changed(self, name: str, now: int) -> None:
+        """As `Endpoint`."""
+        changed_options.apply(self, name, now)
 
     def at_mark(self) -> bool:
         """Whether the next byte to read is the one after the urgent data (sockatmark)."""

@@ -52,7 +52,7 @@ def _packet_too_big(connection: Connection, mtu: int, now: int) -> None:
     assert connection.remote_address is not None, "an open connection has a remote address"
     tcp.ip.path_mtu.learn(connection.remote_address, mtu, now)
     before = connection.max_segment
-    opening.size_segments(connection)
+    opening.size_segments(connection, now)
     if connection.max_segment < before and tcb.state not in (SYN_SENT, SYN_RECEIVED):
         lib.sent_queue_mark_all_lost(ffi.addressof(tcb, "sent"), 0)
         output.output(connection, now)

@@ -64,10 +64,10 @@ def create_tcb(
     tcp.connections[connection] = None
 
 
-def size_segments(connection: Connection) -> None:
+def size_segments(connection: Connection, now: int) -> None:
     """The effective send MSS: the peer's MSS or what the path takes, the smaller.  RFC 9293 §3.7.1 (MUST-16)."""
     tcb, tcp = connection.tcb, connection.tcp
-    size = min(tcb.peer_mss, tcp.path_segment_size(connection))
+    size = min(tcb.peer_mss, tcp.path_segment_size(connection, now))
     if connection.options.max_segment:
         size = min(size, connection.options.max_segment)
     connection.max_segment = size

@@ -218,10 +218,10 @@ class TcpProtocol:
         assert connection.interface is not None, "an open connection has a route"
         return min(connection.interface.mtu, 65_535) - self._headers(connection)
 
-    def path_segment_size(self, connection: Connection) -> int:
+    def path_segment_size(self, connection: Connection, now: int) -> int:
         """Options and payload of the largest segment that the path takes now."""
         assert connection.remote_address is not None, "an open connection has a remote address"
-        return self.ip.mtu_for(connection.remote_address, 0) - self._headers(connection)
+        return self.ip.mtu_for(connection.remote_address, now) - self._headers(connection)
 
     def _headers(self, connection: Connection) -> int:
         return (20 if connection.tcb.version == 4 else 40) + _TCP_HEADER

@@ -34,7 +34,6 @@ def send_reset(tcp: TcpProtocol, segment: Segment, now: int) -> None:
         ack=ack,
         flags=flags,
         window=0,
-        source=segment.local,
-        destination=segment.remote,
+        pseudo=(segment.local, segment.remote),
     )
     tcp.send_unconnected(segment, header, now)

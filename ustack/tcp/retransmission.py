@@ -14,7 +14,7 @@ _SLOT = lib.TIMER_RETRANSMIT
 
 def backed_off_rto(tcb: Any, limit_ns: int) -> int:
     """RTO with the doublings so far.  RFC 6298 §5.5."""
-    return min(int(tcb.rto_ns) << min(tcb.backoff, 32), limit_ns)
+    return min(int(tcb.rto_ns) << min(int(tcb.backoff), 32), limit_ns)
 
 
 def watch(connection: Connection, now: int) -> None:

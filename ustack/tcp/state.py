@@ -86,10 +86,10 @@ TRANSITIONS: Final[dict[State, dict[State, str]]] = {
 """The legal edges with what takes them; the documentation draws its diagram from this table."""
 
 
-def change_state(tcb: Any, new: State) -> None:
+def change_state(tcb: Any, new: int) -> None:
     """Take the edge from the TCB's state to `new`: the only writer of `tcb.state` and of SLOW_STATE."""
     old = State(tcb.state)
-    assert new in TRANSITIONS[old], f"illegal edge {old.name} -> {new.name}"
+    assert State(new) in TRANSITIONS[old], f"illegal edge {old.name} -> {State(new).name}"
     tcb.state = new
     if new == ESTABLISHED:
         tcb.slow_path_reasons &= ~lib.SLOW_STATE

@@ -16,8 +16,8 @@ def usable_window(tcb: Any) -> int:
 
 
 def wanted_window(tcb: Any) -> int:
-    """The bytes that the receive buffer could take beyond RCV.NXT."""
-    free: int = tcb.rcv_limit - tcb.rcv_ring.length
+    """The bytes that the receive buffer could take beyond RCV.NXT, as far as the window field can tell."""
+    free: int = min(tcb.rcv_limit - tcb.rcv_ring.length, WINDOW_FIELD_MAX << tcb.rcv_wscale)
     return max(free, 0)
 
 
@@ -60,7 +60,7 @@ def take_window(tcb: Any, seq: int, ack: int, window: int) -> bool:
     wl1: int = tcb.snd_wl1
     if not (sequence.lt(wl1, seq) or (wl1 == seq and sequence.le(tcb.snd_wl2, ack))):
         return False
-    changed = window != tcb.snd_wnd
+    changed = bool(window != tcb.snd_wnd)
     tcb.snd_wnd = window
     tcb.snd_wl1 = seq
     tcb.snd_wl2 = ack
