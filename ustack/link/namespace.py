@@ -111,9 +111,7 @@ class Namespace:
         It is ended by `close`, and also when this process ends.  Without root it sees itself as root.  Raises
         FileNotFoundError if there is no such program.
         """
-        path = (options.get("env") or os.environ).get("PATH", os.defpath)
-        if shutil.which(command[0], path=path) is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+        _check_program(command[0], options)
         options["pass_fds"] = (*options.get("pass_fds", ()), *self._descriptors)
         program = subprocess.Popen(entering(self._descriptors, command), **options)
         self._programs = [earlier for earlier in self._programs if earlier.poll() is None] + [program]
@@ -208,6 +206,14 @@ def _start_holder(control: int, name: str, join: int | None) -> subprocess.Popen
     finally:
         for descriptor in joined:
             os.close(descriptor)
+
+
+def _check_program(name: str, options: dict[str, Any]) -> None:
+    """Raise FileNotFoundError unless Popen with these options would find the program."""
+    path = (options.get("env") or os.environ).get("PATH", os.defpath)
+    place = os.path.join(options.get("cwd") or "", name) if os.sep in name else name
+    if shutil.which(place, path=path) is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
 def _end(programs: list[subprocess.Popen[Any]]) -> None:
