@@ -144,6 +144,20 @@ class Driver(ABC):
         self._orphans.append(endpoint)
         self._interrupt()
 
+    def release(self, endpoint: Endpoint, now: int) -> None:
+        """A socket lets go of its endpoint: the last one closes it.  Whoever waits for it is woken."""
+        observer: Observer | None = endpoint.observer
+        if observer is not None:
+            observer.holders -= 1
+            if observer.holders:
+                return
+            endpoint.observer = None
+            observer.wake_all()
+            if observer.mirror is not None:
+                observer.mirror.close()
+                self.attend(-1)
+        endpoint.close(now)
+
     def attend(self, more: int) -> None:
         """One mirrored descriptor more (+1) or less (−1).  Who polls it waits elsewhere: the driver must not rest."""
         self.attendance += more
@@ -182,12 +196,11 @@ class Driver(ABC):
     def _interrupt(self) -> None:
         """Make whoever waits for the devices look again."""
 
-    @abstractmethod
-    def _release_waiters(self) -> None:
-        """The stack was stopped: end every wait."""
-
     def _attached(self, link: Link) -> None:  # noqa: B027  # most drivers find it in `_links`
         """A device is new."""
+
+    def _stopped(self) -> None:  # noqa: B027  # most drivers wait for endpoints only, whose observers have been woken
+        """The stack was stopped: end every other wait."""
 
     def _detach(self, link: Link) -> None:
         """Let go of a device."""
@@ -243,10 +256,13 @@ class Driver(ABC):
     def _stop_stack(self, now: int) -> None:
         if not self.stopped:
             self.stopped = True
+            observers = [each.observer for each in self.stack.endpoints if each.observer is not None]
             self.stack.stop(now)
             self.flush(now)
-            self._release_waiters()
+            for observer in observers:
+                observer.wake_all()
+            self._stopped()
 
     def _close_orphans(self, now: int) -> None:
         while self._orphans:
-            self._orphans.popleft().close(now)
+            self.release(self._orphans.popleft(), now)

@@ -101,13 +101,14 @@ class ThreadDriver(Driver):
         with contextlib.suppress(OSError, ValueError):
             os.eventfd_write(self._wake_descriptor, 1)
 
-    def _release_waiters(self) -> None:
+    def _stopped(self) -> None:
         for waiter in self._sleepers:
             waiter.wake()
         self._stand_by.end()
         self._interrupt()
 
     def _attached(self, link: Link) -> None:
+        self._start()
         descriptor = link.device.fileno()
         if descriptor >= 0:
             self._by_descriptor[descriptor] = link

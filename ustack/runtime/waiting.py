@@ -49,17 +49,26 @@ class Watcher(Protocol):
         ...
 
 
+class Reflection(Watcher, Protocol):
+    """A watcher that wants to know too when the user's own calls change the readiness."""
+
+    def close(self) -> None:
+        """The socket is closed."""
+        ...
+
+
 class Observer:
     """What stands in `Endpoint.observer`: it passes the endpoint's events on."""
 
-    __slots__ = ("endpoint", "mirror", "waiters", "watchers")
+    __slots__ = ("endpoint", "holders", "mirror", "waiters", "watchers")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.waiters: list[tuple[int, Waiter]] = []
         self.watchers: list[Watcher] = []
-        self.mirror: Watcher | None = None
-        """The watcher that also wants to know when the user's own calls change the readiness."""
+        self.mirror: Reflection | None = None
+        self.holders = 1
+        """Sockets that share the endpoint (dup)."""
 
     def changed(self, bits: int) -> None:
         """`bits` of the endpoint's readiness may have become true."""

@@ -6,11 +6,11 @@
         serving = server.run(serve_one)              # uses `from ustack import socket`
         answer = client.run(fetch, "10.0.0.1").result()
 
-Application threads run strictly one at a time: a thread runs until it blocks in a socket call (or `sleep`), then the next
-that is ready does.  When none is ready, devices and stacks are served in order; when they have nothing to do at this
-instant, time jumps to the next deadline of any stack, device or caller.  So a run is a function of its inputs and seeds,
-whatever the machine does.  Threads that were not started with `Host.run` must not use the lab's sockets; the thread that
-made the lab is a task too.
+Application threads run strictly one at a time: a thread runs until it blocks in a socket call (or `sleep`), then the
+next that is ready does.  When none is ready, devices and stacks are served in order; when they have nothing to do at
+this instant, time jumps to the next deadline of any stack, device or caller.  So a run is a function of its inputs and
+seeds, whatever the machine does.  Threads that were not started with `Host.run` must not use the lab's sockets; the
+thread that made the lab is a task too.
 """
 
 from __future__ import annotations
@@ -206,9 +206,6 @@ class Host(Driver):
 
     def _interrupt(self) -> None:
         """Nobody sleeps in the devices of a lab."""
-
-    def _release_waiters(self) -> None:
-        """The stack's own events have reached everyone: tasks wait for endpoints only."""
 
 
 def describe(endpoint: Endpoint) -> str:

@@ -1,0 +1,331 @@
+"""The class `socket`: Python's own interface, with Python's errors, for the INET families on a ustack driver.
+
+It subclasses Python's `socket.socket`, so `isinstance`, `selectors`, `asyncio` and `socketserver` take it.  No kernel
+socket of the INET families is ever made.  `fileno()` gives a descriptor that is good for polling only, made on the
+first call (`readiness.Mirror`); `detach()` gives one that carries the data (`relay`).  Other families go to the kernel.
+"""
+
+from __future__ import annotations
+
+import errno
+import operator
+import socket as stdlib
+import warnings
+from functools import lru_cache
+from typing import Any, overload
+
+from ustack import errors
+from ustack.api import addresses, options, relay
+from ustack.api.addresses import PythonAddress
+from ustack.api.readiness import mirror_of
+from ustack.api.transfer import UNCOUNTED, TransferSocket
+from ustack.endpoint import ERROR, HANGUP, READABLE, WRITABLE, Address, Endpoint
+from ustack.runtime.current import current_driver
+from ustack.runtime.driver import Driver
+from ustack.runtime.waiting import observe
+
+_OURS = frozenset((-1, stdlib.AF_UNSPEC, stdlib.AF_INET, stdlib.AF_INET6))
+_TYPE_FLAGS = stdlib.SOCK_NONBLOCK | stdlib.SOCK_CLOEXEC
+_BACKLOG = 128
+_CONNECTING = (errno.EINPROGRESS, errno.EALREADY)
+
+
+@lru_cache(maxsize=256)
+def _shape(family: int, kind: int, protocol: int) -> tuple[int, int, int]:
+    """One tuple for all sockets of a kind: there may be many sockets."""
+    return family, kind, protocol
+
+
+class socket(TransferSocket):
+    """A socket of the driver that is current when it is made."""
+
+    __slots__ = ("_shape",)
+
+    _shape: tuple[int, int, int]
+    _io_refs: int
+    _closed: bool
+
+    def __new__(cls, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> Any:
+        """A socket of ours, or the kernel's for another family or an existing descriptor."""
+        if cls is socket and (fileno is not None or family not in _OURS):
+            return stdlib.socket(family, type, proto, fileno)
+        return super().__new__(cls)
+
+    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
+        if fileno is not None or family not in _OURS:
+            raise errors.error(errno.EAFNOSUPPORT)
+        family = int(stdlib.AF_INET) if family == -1 else operator.index(family)
+        type = int(stdlib.SOCK_STREAM) if type == -1 else operator.index(type)
+        protocol = 0 if proto == -1 else operator.index(proto)
+        driver = current_driver()
+        with driver.lock:
+            endpoint = driver.stack.open(family, type & ~_TYPE_FLAGS if type > 0 else type, protocol)
+        self._adopt(driver, endpoint)
+        if type > 0 and type & stdlib.SOCK_NONBLOCK:
+            self._timeout = 0.0
+
+    @classmethod
+    def _of(cls, driver: Driver, endpoint: Endpoint) -> socket:
+        """A socket around an endpoint that is there already."""
+        made: socket = stdlib.socket.__new__(cls)
+        made._adopt(driver, endpoint)
+        return made
+
+    def _adopt(self, driver: Driver, endpoint: Endpoint) -> None:
+        self._io_refs = 0
+        self._closed = False
+        self._driver = driver
+        self._endpoint = endpoint
+        self._shape = _shape(endpoint.family, endpoint.kind, endpoint.protocol)
+        self._timeout = stdlib.getdefaulttimeout()
+
+    def __del__(self) -> None:
+        endpoint = getattr(self, "_endpoint", None)
+        if endpoint is not None and not self._driver.stopped:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
+            self._driver.abandon(endpoint)
+
+    def __repr__(self) -> str:
+        state = " [closed]" if self._endpoint is None else ""
+        name = f"{self.__class__.__module__}.{self.__class__.__qualname__}"
+        text = f"<{name}{state} family={self.family}, type={self.type}, proto={self.proto}"
+        endpoint = self._endpoint
+        if endpoint is not None:
+            text += f", laddr={addresses.local(endpoint)}"
+            if endpoint.remote_address is not None:
+                text += f", raddr={addresses.remote(endpoint)}"
+        return text + ">"
+
+    # What it is.
+
+    @property
+    def family(self) -> stdlib.AddressFamily:
+        """AF_INET or AF_INET6."""
+        return stdlib.AddressFamily(self._shape[0])
+
+    @property
+    def type(self) -> stdlib.SocketKind:
+        """SOCK_STREAM, SOCK_DGRAM or SOCK_RAW."""
+        return stdlib.SocketKind(self._shape[1])
+
+    @property
+    def proto(self) -> int:
+        """The protocol number."""
+        return self._shape[2]
+
+    def getsockname(self) -> PythonAddress:
+        """The local address."""
+        return addresses.local(self._opened())
+
+    def getpeername(self) -> PythonAddress:
+        """The remote address.  Raises ENOTCONN."""
+        return addresses.remote(self._opened())
+
+    # Time-outs.
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds; None blocks for ever, 0.0 never."""
+        return self._timeout
+
+    def gettimeout(self) -> float | None:
+        """As `timeout`."""
+        return self._timeout
+
+    def settimeout(self, value: float | None) -> None:
+        """Limit how long a call may block.  Raises ValueError, TypeError."""
+        if value is not None:
+            value = float(operator.index(value) if isinstance(value, int) else _real(value))
+            if not 0 <= value < 1e9:
+                raise ValueError("Timeout value out of range")
+        self._timeout = value
+
+    def setblocking(self, flag: bool) -> None:
+        """settimeout(None) or settimeout(0.0)."""
+        self._timeout = None if flag else 0.0
+
+    def getblocking(self) -> bool:
+        """Whether calls may block at all."""
+        return self._timeout != 0
+
+    # Connections.
+
+    def bind(self, address: Any, /) -> None:
+        """Set the local address; port 0 is any free one."""
+        local = addresses.parse(self._opened().family, address, "bind")
+        with self._driver.lock:
+            endpoint = self._opened()
+            addresses.check_mode(endpoint, local[0], errno.EINVAL)
+            self._call(endpoint, endpoint.bind, *local)
+
+    def listen(self, backlog: int = _BACKLOG, /) -> None:
+        """Accept connections; up to `backlog` wait for accept()."""
+        with self._driver.lock:
+            endpoint = self._opened()
+            listener = self._call(endpoint, endpoint.listen, max(0, operator.index(backlog)))
+            if listener is not endpoint:
+                self._replace(endpoint, listener)
+
+    def _replace(self, endpoint: Endpoint, listener: Endpoint) -> None:
+        """A listener has taken the endpoint's place."""
+        observer = endpoint.observer
+        if observer is not None:
+            endpoint.observer, listener.observer = None, observer
+            observer.endpoint = listener
+            observer.changed(0)
+        self._endpoint = listener
+
+    def accept(self) -> tuple[socket, PythonAddress]:
+        """The next connection as a new socket, and its remote address."""
+        with self._driver.lock:
+            endpoint = self._accept()
+        accepted = socket._of(self._driver, endpoint)
+        return accepted, addresses.remote(endpoint)
+
+    def _accept(self) -> Endpoint:
+        deadline: int | None = UNCOUNTED
+        while True:
+            endpoint = self._opened()
+            try:
+                return self._call(endpoint, endpoint.accept)
+            except BlockingIOError:
+                pass
+            deadline = self._block(READABLE, 0, deadline)
+
+    def connect(self, address: Any, /) -> None:
+        """Connect to a remote address; waits for the end of a TCP handshake."""
+        remote = addresses.parse(self._opened().family, address, "connect")
+        with self._driver.lock:
+            self._connect(remote)
+
+    def connect_ex(self, address: Any, /) -> int:
+        """The same, but errors of the network are returned as their errno; 0 is success."""
+        remote = addresses.parse(self._opened().family, address, "connect_ex")
+        try:
+            with self._driver.lock:
+                self._connect(remote)
+        except OSError as problem:
+            return problem.errno or errno.EAGAIN
+        return 0
+
+    def _connect(self, remote: Address) -> None:
+        endpoint = self._opened()
+        addresses.check_mode(endpoint, remote[0], errno.ENETUNREACH)
+        try:
+            self._call(endpoint, endpoint.connect, *remote, self._driver.now())
+        except BlockingIOError as pending:
+            if pending.errno not in _CONNECTING or self._timeout == 0:
+                raise
+            self._await_connection(endpoint)
+
+    def _await_connection(self, endpoint: Endpoint) -> None:
+        deadline: int | None = UNCOUNTED
+        while not endpoint.readiness() & (WRITABLE | ERROR | HANGUP):
+            try:
+                deadline = self._block(WRITABLE, 0, deadline)
+            except BlockingIOError:  # SO_SNDTIMEO
+                raise errors.error(errno.EINPROGRESS) from None
+            endpoint = self._opened()
+        endpoint.raise_pending_error()
+        if endpoint.readiness() & HANGUP:
+            raise errors.error(errno.ECONNABORTED)
+
+    def shutdown(self, how: int, /) -> None:
+        """Close one direction or both: SHUT_RD, SHUT_WR, SHUT_RDWR."""
+        how = operator.index(how)
+        if how not in (stdlib.SHUT_RD, stdlib.SHUT_WR, stdlib.SHUT_RDWR):
+            raise errors.error(errno.EINVAL)
+        with self._driver.lock:
+            endpoint = self._opened()
+            self._call(endpoint, endpoint.shutdown, how, self._driver.now())
+
+    # Options.
+
+    @overload
+    def getsockopt(self, level: int, optname: int, /) -> int: ...
+    @overload
+    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
+    def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> int | bytes:
+        """An option's value: an int, or with `buflen` at most so many bytes."""
+        if not 0 <= buflen <= 1024:
+            raise OSError("getsockopt buflen out of range")
+        with self._driver.lock:
+            endpoint = self._opened()
+            value = self._call(endpoint, options.get, options.Target(endpoint, self._driver), level, optname)
+        return value[:buflen] if buflen else options.decode(value)
+
+    def setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None, /) -> None:
+        """Set an option from an int or from the bytes of its C type."""
+        if (value is None) != (optlen is not None):
+            raise TypeError("setsockopt() takes a value, or None and a length")
+        if value is None:
+            raise errors.error(errno.EFAULT)
+        encoded = options.encode(value)
+        with self._driver.lock:
+            endpoint = self._opened()
+            self._call(endpoint, options.put, options.Target(endpoint, self._driver), level, optname, encoded)
+
+    # The descriptor, and the end.
+
+    def fileno(self) -> int:
+        """A descriptor that polls as this socket does, −1 once closed.  Reading or writing it does nothing useful."""
+        with self._driver.lock:
+            endpoint = self._endpoint
+            return -1 if endpoint is None else mirror_of(endpoint, self._driver).fileno()
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """Send a file from `offset` on until its end or `count` bytes; how many were sent."""
+        sent: int = self._sendfile_use_send(file, offset, count)  # type: ignore[attr-defined]
+        return sent
+
+    def dup(self) -> socket:
+        """A second socket of the same connection: the last one to close closes it."""
+        with self._driver.lock:
+            endpoint = self._opened()
+            if _may_listen(endpoint):
+                raise errors.error(errno.EOPNOTSUPP, "a socket that may yet become a listener")
+            observe(endpoint).holders += 1
+        twin = self._of(self._driver, endpoint)
+        twin.settimeout(self._timeout)
+        return twin
+
+    def detach(self) -> int:
+        """Close the socket object and give a descriptor that carries the connection's data from now on.
+
+        Raises EOPNOTSUPP for what is no connected stream: there the descriptor could not stand in for the socket.
+        """
+        if self._endpoint is None:
+            return -1
+        with self._driver.lock:
+            endpoint = self._opened()
+            if endpoint.kind != stdlib.SOCK_STREAM or endpoint.readiness() & HANGUP or endpoint.remote_address is None:
+                raise errors.error(errno.EOPNOTSUPP, "only a connected stream can be detached")
+            mirror = mirror_of(endpoint, self._driver)
+            inner = self._of(self._driver, endpoint)
+            inner.settimeout(self._timeout)
+            number = relay.start(inner, mirror, self._driver)
+            observe(endpoint).mirror = None
+            self._driver.attend(-1)
+            self._endpoint = None
+        self._closed = True
+        return number
+
+    def _real_close(self, *_: Any) -> None:
+        endpoint, self._endpoint = self._endpoint, None
+        if endpoint is not None:
+            driver = self._driver
+            with driver.lock:
+                now = driver.now()
+                driver.release(endpoint, now)
+                driver.flush(now)
+
+
+def _may_listen(endpoint: Endpoint) -> bool:
+    """Whether it is a stream that listen() would replace by a listener."""
+    return endpoint.kind == stdlib.SOCK_STREAM and endpoint.readiness() & (HANGUP | READABLE) == HANGUP
+
+
+def _real(value: Any) -> float:
+    if isinstance(value, (str, bytes, bytearray)):
+        raise TypeError(f"'{type(value).__name__}' object cannot be interpreted as an integer")
+    return float(value)

@@ -1,0 +1,332 @@
+"""The part of a socket that carries data, and how its calls block.
+
+Everything that an application calls often is here, and written for few steps: take the lock, look whether the call
+would block, make it, flush.  A call that must wait gives the lock away in `Driver.block` and looks again afterwards.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket as stdlib
+from collections.abc import Callable, Iterable
+from typing import Any, ParamSpec, TypeVar
+
+from ustack import errors
+from ustack.api import addresses
+from ustack.api.addresses import PythonAddress
+from ustack.constants import MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_WAITALL, SOCK_STREAM
+from ustack.endpoint import ERROR, HANGUP, READABLE, WRITABLE, Address, Endpoint
+from ustack.runtime.clock import after
+from ustack.runtime.driver import SCRATCH_BYTES, Driver
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_RECEIVABLE = READABLE | ERROR | HANGUP
+UNCOUNTED = -1
+"""No deadline was computed yet."""
+
+
+class TransferSocket(stdlib.socket):
+    """A socket that can send and receive.
+
+    The base class's C part never gets a descriptor (it stays −1): a method of it that were not overridden would give
+    EBADF, and could not touch anything of the kernel's.
+    """
+
+    __slots__ = ("_driver", "_endpoint", "_timeout")
+
+    _driver: Driver
+    _endpoint: Endpoint | None
+    """None once closed or detached."""
+    _timeout: float | None
+
+    def wait(self, bits: int, timeout: float | None) -> bool:
+        """Block until the socket has one of the readiness bits of `ustack.endpoint`; False after `timeout` seconds."""
+        driver = self._driver
+        return driver.wait(self._opened(), bits, after(driver.now(), timeout))
+
+    # Blocking, with the lock held.
+
+    def _opened(self) -> Endpoint:
+        """The endpoint.  Raises EBADF if the socket is closed, ENETDOWN if the stack has stopped."""
+        endpoint = self._endpoint
+        if endpoint is None:
+            raise errors.error(errno.EBADF)
+        if self._driver.stopped:
+            raise errors.error(errno.ENETDOWN)
+        return endpoint
+
+    def _block(self, bits: int, flags: int, deadline: int | None) -> int | None:
+        """Wait for `bits`; the deadline of the whole call, which is computed at the first wait.
+
+        Raises BlockingIOError if the call must not wait (or SO_RCVTIMEO, SO_SNDTIMEO say so), TimeoutError at the
+        deadline of settimeout().
+        """
+        endpoint = self._opened()
+        timeout = self._timeout
+        if timeout == 0 or flags & MSG_DONTWAIT:
+            raise errors.error(errno.EAGAIN)
+        driver = self._driver
+        if deadline == UNCOUNTED:
+            if timeout is None:
+                options = endpoint.options
+                limit = options.send_timeout_ns if bits == WRITABLE else options.receive_timeout_ns
+                deadline = driver.now() + limit if limit else None
+            else:
+                deadline = after(driver.now(), timeout)
+        if not driver.block(endpoint, bits, deadline):
+            if timeout is None:
+                raise errors.error(errno.EAGAIN)
+            raise TimeoutError("timed out")
+        return deadline
+
+    def _finish(self, endpoint: Endpoint, now: int) -> None:
+        """After a call into the stack: carry out what follows, and mirror what it changed."""
+        self._driver.flush(now)
+        observer = endpoint.observer
+        if observer is not None and observer.mirror is not None:
+            observer.mirror.changed(observer)
+
+    def _call(self, endpoint: Endpoint, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make a call of the endpoint that never waits."""
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self._finish(endpoint, self._driver.now())
+
+    # Receiving, with the lock held.
+
+    def _take(self, buffer: memoryview, flags: int) -> tuple[int, Address | None, int]:
+        """Receive into a buffer: (count, source, MSG_ flags)."""
+        driver = self._driver
+        deadline: int | None = UNCOUNTED
+        while True:
+            endpoint = self._opened()
+            if flags or endpoint.readiness() & _RECEIVABLE:
+                now = driver.now()
+                try:
+                    return endpoint.receive_into(buffer, flags, now)
+                except BlockingIOError:
+                    pass
+                finally:
+                    self._finish(endpoint, now)
+            if flags & (MSG_OOB | MSG_ERRQUEUE):
+                raise errors.error(errno.EAGAIN)
+            deadline = self._block(READABLE, flags, deadline)
+
+    def _take_all(self, buffer: memoryview, flags: int) -> int:
+        """Fill a stream's buffer (MSG_WAITALL); less at the end of the stream, and on an error after some bytes."""
+        count = 0
+        while count < len(buffer):
+            try:
+                taken = self._take(buffer[count:], flags & ~MSG_WAITALL)[0]
+            except OSError:
+                if not count:
+                    raise
+                break
+            if not taken:
+                break
+            count += taken
+        return count
+
+    def _fills(self, flags: int) -> bool:
+        """Whether the call wants all it asked for."""
+        if not flags & MSG_WAITALL or flags & MSG_PEEK:
+            return False
+        return self._opened().kind == SOCK_STREAM
+
+    # Receiving.
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """At most `bufsize` bytes; none at the end of a stream."""
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recv")
+        driver = self._driver
+        with driver.lock:
+            if flags and self._fills(flags):
+                buffer = memoryview(bytearray(bufsize))
+                return bytes(buffer[: self._take_all(buffer, flags)])
+            buffer = driver.scratch[:bufsize]
+            count = self._take(buffer, flags & ~MSG_TRUNC)[0]
+            return bytes(buffer[:count])
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """Receive into a writable buffer; how many bytes."""
+        view = _writable(buffer, nbytes, "recv_into")
+        with self._driver.lock:
+            if flags and self._fills(flags):
+                return self._take_all(view, flags)
+            return self._take(view, flags)[0]
+
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
+        """At most `bufsize` bytes and where they came from."""
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recvfrom")
+        driver = self._driver
+        with driver.lock:
+            buffer = driver.scratch[:bufsize]
+            count, source, _ = self._take(buffer, flags & ~MSG_TRUNC)
+            return bytes(buffer[:count]), self._present(source)
+
+    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
+        """Receive into a writable buffer; how many bytes, and where they came from."""
+        view = _writable(buffer, nbytes, "recvfrom_into")
+        with self._driver.lock:
+            count, source, _ = self._take(view, flags)
+            return count, self._present(source)
+
+    def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
+        """A datagram or bytes, the control messages, MSG_ flags, and where they came from."""
+        if bufsize < 0:
+            raise ValueError("negative buffer size in recvmsg()")
+        buffer = memoryview(bytearray(min(bufsize, SCRATCH_BYTES)))
+        count, ancillary, message_flags, address = self.recvmsg_into([buffer], ancbufsize, flags)
+        return bytes(buffer[:count]), ancillary, message_flags, address
+
+    def recvmsg_into(
+        self, buffers: Iterable[Any], ancbufsize: int = 0, flags: int = 0, /
+    ) -> tuple[int, list[Any], int, Any]:
+        """The same into several buffers, one after the other."""
+        if ancbufsize < 0:
+            raise ValueError("invalid ancillary data buffer length")
+        views = [_writable(buffer, 0, "recvmsg_into") for buffer in buffers]
+        with self._driver.lock:
+            joined = views[0] if len(views) == 1 else memoryview(bytearray(sum(map(len, views))))
+            if self._fills(flags):
+                count, source, message_flags = self._take_all(joined, flags), None, 0
+            else:
+                count, source, message_flags = self._take(joined, flags)
+            ancillary, cut = _fit(self._opened().ancillary(), ancbufsize)
+            if len(views) != 1:
+                _scatter(joined[:count], views)
+            return count, ancillary, message_flags | cut, self._present(source)
+
+    def _present(self, source: Address | None) -> PythonAddress | None:
+        return None if source is None else addresses.present(self._opened().family, *source)
+
+    # Sending, with the lock held.
+
+    def _give(self, data: Any, flags: int, destination: Address | None, deadline: int | None) -> tuple[int, int | None]:
+        """Send what the endpoint takes at once, waiting until it takes any: (count, the call's deadline)."""
+        driver = self._driver
+        while True:
+            endpoint = self._opened()
+            now = driver.now()
+            try:
+                return endpoint.send(data, flags, destination, now), deadline
+            except BlockingIOError:
+                pass
+            finally:
+                self._finish(endpoint, now)
+            deadline = self._block(WRITABLE, flags, deadline)
+
+    def _give_all(self, data: Any, flags: int) -> int:
+        """Send all of a stream's data; how many bytes were taken when an error or a time-out came after some."""
+        count, deadline = self._give(data, flags, None, UNCOUNTED)
+        size = len(data)
+        if count < size:
+            view = memoryview(data)
+            while count < size:
+                endpoint = self._opened()
+                try:
+                    taken, deadline = self._give(view[count:], flags, None, deadline)
+                except OSError as problem:
+                    _keep_error(endpoint, problem)
+                    break
+                count += taken
+        return count
+
+    # Sending.
+
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        """Send bytes; how many were taken.  A blocking stream socket without time-out takes all, as Linux does."""
+        if type(data) is not bytes:
+            data = _readable(data)
+        with self._driver.lock:
+            if self._timeout is None and self._opened().kind == SOCK_STREAM and not flags & MSG_DONTWAIT:
+                return self._give_all(data, flags)
+            return self._give(data, flags, None, UNCOUNTED)[0]
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        """Send all; the time-out is for the whole call."""
+        if type(data) is not bytes:
+            data = _readable(data)
+        size = len(data)
+        with self._driver.lock:
+            count, deadline = self._give(data, flags, None, UNCOUNTED)
+            if count < size:
+                view = memoryview(data)
+                while count < size:
+                    if deadline == UNCOUNTED and self._timeout:
+                        deadline = after(self._driver.now(), self._timeout)
+                    taken, deadline = self._give(view[count:], flags, None, deadline)
+                    count += taken
+
+    def sendto(self, data: Any, *arguments: Any) -> int:
+        """`sendto(data, address)` or `sendto(data, flags, address)`."""
+        if not 1 <= len(arguments) <= 2:
+            raise TypeError(f"sendto() takes 2 or 3 arguments ({1 + len(arguments)} given)")
+        if type(data) is not bytes:
+            data = _readable(data)
+        flags = arguments[0] if len(arguments) == 2 else 0
+        if not isinstance(flags, int):
+            raise TypeError(f"'{type(flags).__name__}' object cannot be interpreted as an integer")
+        endpoint = self._opened()
+        destination = addresses.parse(endpoint.family, arguments[-1], "sendto")
+        with self._driver.lock:
+            return self._give(data, flags, destination, UNCOUNTED)[0]
+
+    def sendmsg(
+        self, buffers: Iterable[Any], ancdata: Iterable[Any] = (), flags: int = 0, address: Any = None, /
+    ) -> int:
+        """Send buffers as one datagram, or one after the other.  There are no control messages to send: EINVAL."""
+        if list(ancdata):
+            raise errors.error(errno.EINVAL, "control messages cannot be sent")
+        views = [_readable(buffer) for buffer in buffers]
+        data = views[0] if len(views) == 1 else b"".join(views)
+        return self.send(data, flags) if address is None else self.sendto(data, flags, address)
+
+
+def _keep_error(endpoint: Endpoint, problem: OSError) -> None:
+    """Leave an error that came after some bytes had been sent for the next call, as Linux does."""
+    if problem.errno not in (None, errno.EAGAIN, errno.EPIPE, errno.EBADF, errno.ENETDOWN):
+        endpoint.error = problem.errno
+
+
+def _readable(data: Any) -> memoryview:
+    """The bytes of any contiguous object.  Raises TypeError."""
+    view = memoryview(data)
+    return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")
+
+
+def _writable(buffer: Any, size: int, caller: str) -> memoryview:
+    """The first `size` bytes (0: all) of a writable object.  Raises TypeError, ValueError."""
+    view = _readable(buffer)
+    if view.readonly:
+        raise TypeError(f"{caller}() argument 1 must be read-write bytes-like object, not {type(buffer).__name__}")
+    if size < 0:
+        raise ValueError(f"negative buffersize in {caller}")
+    if size > len(view):
+        raise ValueError("buffer too small for requested bytes")
+    return view[:size] if size else view
+
+
+def _scatter(data: memoryview, views: list[memoryview]) -> None:
+    """Lay data into several buffers."""
+    offset = 0
+    for view in views:
+        part = data[offset : offset + len(view)]
+        view[: len(part)] = part
+        offset += len(part)
+
+
+def _fit(messages: list[tuple[int, int, bytes]], size: int) -> tuple[list[tuple[int, int, bytes]], int]:
+    """The control messages that fit a buffer of `size` bytes, and MSG_CTRUNC if some do not."""
+    fitting: list[tuple[int, int, bytes]] = []
+    for message in messages:
+        size -= stdlib.CMSG_SPACE(len(message[2]))
+        if size < 0:
+            return fitting, int(stdlib.MSG_CTRUNC)
+        fitting.append(message)
+    return fitting, 0
