@@ -126,7 +126,8 @@ def test_close_ends_running_programs_and_removes_devices_and_name() -> None:
 def test_close_kills_a_program_that_does_not_want_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(namespace_module, "GRACE_SECONDS", 0.1)
     with Namespace() as namespace:
-        program = namespace.run(["sh", "-c", "trap '' TERM; echo; while :; do sleep 1000; done"], stdout=subprocess.PIPE)
+        deaf = "trap '' TERM; echo; while :; do sleep 1000; done"
+        program = namespace.run(["sh", "-c", deaf], stdout=subprocess.PIPE)
         assert program.stdout is not None
         program.stdout.readline()
     program.stdout.close()

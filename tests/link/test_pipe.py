@@ -199,7 +199,21 @@ def test_the_descriptor_is_readable_exactly_while_frames_wait() -> None:
 def test_a_pipe_without_descriptors_has_none() -> None:
     a, b = pipe()
     assert (a.fileno(), b.fileno()) == (-1, -1)
-    assert a.next_deadline() is None
+
+
+def test_the_deadline_says_since_when_there_is_something_to_read() -> None:
+    a, b = pipe()
+    assert b.next_deadline() is None
+    a.write(burst_of(b"1"), 5)
+    a.write(burst_of(b"2"), 7)
+    assert (a.next_deadline(), b.next_deadline()) == (None, 5)
+    read_all(b)
+    assert b.next_deadline() is None
+    a.write(burst_of(b"3"), 9)
+    assert b.next_deadline() == 9
+    b.close()
+    assert b.next_deadline() is None
+    assert a.next_deadline() is not None
 
 
 def test_frames_written_before_the_other_end_closed_are_read_before_the_device_is_gone() -> None:

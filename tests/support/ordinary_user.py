@@ -2,9 +2,9 @@
 
     python ordinary_user.py DIRECTORY COMMAND …
 
-For root only.  DIRECTORY is an empty one that others may enter; what is mounted on it ends with the process.  The device
-node has mode 0666 there, as udev gives it on an ordinary machine, and Python's and the project's files can be read even if
-they are in a home directory that others may not enter.  Nothing outside the process changes.
+For root only.  DIRECTORY is an empty one that others may enter; what is mounted on it ends with the process.  The
+device node has mode 0666 there, as udev gives it on an ordinary machine, and Python's and the project's files can be
+read even if they are in a home directory that others may not enter.  Nothing outside the process changes.
 """
 
 from __future__ import annotations

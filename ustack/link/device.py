@@ -54,7 +54,10 @@ class Device(Protocol):
         ...
 
     def next_deadline(self) -> int | None:
-        """When `read` will next give something by itself (delayed packets), or None.  Nanoseconds, as `now`."""
+        """When `read` is next wanted though no descriptor says so, in the past if it is now; None if not.
+
+        Nanoseconds, as `now`.  Delayed packets are due then, and what they do need not be seen in what `read` gives.
+        """
         ...
 
     def fileno(self) -> int:

@@ -46,6 +46,8 @@ class PipeEnd:
         self._peer: PipeEnd | None = None
         self._capacity_frames = capacity_frames
         self._queue: deque[Frame] = deque()
+        self._readable_since = 0
+        self._hung_up = False
         self._lock = threading.Lock()
         self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) if descriptor else -1
         self._closed = False
@@ -79,13 +81,15 @@ class PipeEnd:
         peer = self._peer
         if peer is None:
             raise errors.error(errno.ENODEV, f"the other end of {self.name} is closed")
-        peer.take(burst)
+        peer.take(burst, now)
         return len(burst)
 
-    def take(self, burst: Burst) -> None:
+    def take(self, burst: Burst, now: int) -> None:
         """Queue what the other end has written."""
         with self._lock:
             was_empty = not self._queue
+            if was_empty:
+                self._readable_since = now
             for index in range(len(burst)):
                 self._take_frame(burst, index)
             became_readable = was_empty and bool(self._queue)
@@ -107,8 +111,8 @@ class PipeEnd:
                 self.counters.queue_full += 1
 
     def next_deadline(self) -> int | None:
-        """None: nothing in a pipe becomes readable by itself."""
-        return None
+        """Since when a frame waits, or the other end is closed; None while `read` would give nothing."""
+        return self._readable_since if self._queue or self._hung_up else None
 
     def fileno(self) -> int:
         """An eventfd that is readable while frames wait, or -1 for a pipe without descriptors."""
@@ -119,6 +123,7 @@ class PipeEnd:
         peer, self._peer = self._peer, None
         with self._lock:
             self._closed = True
+            self._hung_up = False
             self._queue.clear()
             if self._eventfd >= 0:
                 os.close(self._eventfd)
@@ -130,6 +135,7 @@ class PipeEnd:
         """The other end has closed."""
         self._peer = None
         with self._lock:
+            self._hung_up = True
             self._signal(readable=True)
         if self.on_readable is not None:
             self.on_readable()
