@@ -59,17 +59,28 @@ static int ack_is_ordinary(const struct tcb *tcb, const struct packet *packet)
     return ((uint32_t)packet->window << tcb->snd_wscale) != 0;
 }
 
+/* The acknowledgment of our FIN changes the state, but in FIN-WAIT-2 it is an old one. */
+static int state_stays(const struct tcb *tcb, const struct packet *packet)
+{
+    return !tcb->fin_sent || packet->ack != tcb->snd_nxt || tcb->state == TCP_FIN_WAIT_2;
+}
+
 static int data_fits(const struct tcb *tcb, const struct packet *packet)
 {
     uint32_t length = packet->payload_length;
-    return length <= tcb->rcv_wnd && length <= tcb->rcv_ring.capacity - tcb->rcv_ring.length;
+    if (length == 0) {
+        return 1;
+    }
+    return !tcb->fin_received && !tcb->refuses_data && length <= tcb->rcv_wnd &&
+           length <= tcb->rcv_ring.capacity - tcb->rcv_ring.length;
 }
 
 static int is_ordinary(const struct tcb *tcb, const struct packet *packet)
 {
-    return tcb->slow_path_reasons == 0 && (packet->flags & ~FLAG_PSH) == FLAG_ACK && packet->reserved == 0 &&
-           !packet->other_options && packet->seq == tcb->rcv_nxt && timestamps_are_ordinary(tcb, packet) &&
-           ack_is_ordinary(tcb, packet) && data_fits(tcb, packet);
+    return tcb->slow_path_reasons == 0 && (packet->flags & ~FLAG_PSH) == FLAG_ACK &&
+           packet->reserved == 0 && !packet->other_options && packet->seq == tcb->rcv_nxt &&
+           timestamps_are_ordinary(tcb, packet) && ack_is_ordinary(tcb, packet) &&
+           state_stays(tcb, packet) && data_fits(tcb, packet);
 }
 
 /* acknowledgment._advance */

@@ -229,7 +229,7 @@ def process_text(connection: Connection, segment: Segment, now: int) -> None:
     tcb = connection.tcb
     if tcb.state not in _RECEIVING_STATES:
         return
-    if connection.orphaned:
+    if tcb.refuses_data:
         output.send_reset(connection, now)
         connection.fail(0)
         raise Drop(DropReason.TCP_DATA_AFTER_CLOSE)

@@ -267,6 +267,7 @@ def close(connection: Connection, now: int) -> None:
     if unread or (connection.options.linger_ns == 0 and state != TIME_WAIT):
         abort(connection, now)
         return
+    tcb.refuses_data = 1
     _queue_fin(connection, now)
     if tcb.state == FIN_WAIT_2:
         timeouts.start_state_timer(connection, connection.tcp.config.fin_wait_2_timeout_ns, now)

@@ -86,12 +86,16 @@ TRANSITIONS: Final[dict[State, dict[State, str]]] = {
 """The legal edges with what takes them; the documentation draws its diagram from this table."""
 
 
+_FLOWING: Final = frozenset((ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK))
+"""States in which data or their acknowledgments flow, so that the fast path may help."""
+
+
 def change_state(tcb: Any, new: int) -> None:
     """Take the edge from the TCB's state to `new`: the only writer of `tcb.state` and of SLOW_STATE."""
     old = State(tcb.state)
     assert State(new) in TRANSITIONS[old], f"illegal edge {old.name} -> {State(new).name}"
     tcb.state = new
-    if new == ESTABLISHED:
+    if new in _FLOWING:
         tcb.slow_path_reasons &= ~lib.SLOW_STATE
     else:
         tcb.slow_path_reasons |= lib.SLOW_STATE

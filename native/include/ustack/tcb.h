@@ -27,7 +27,7 @@ enum {
 
 /* Why the fast path must hand a connection's packets to Python. */
 enum {
-    SLOW_STATE = 1,        /* not ESTABLISHED */
+    SLOW_STATE = 1,          /* no data flow in this state */
     SLOW_RECOVERY = 2,     /* in loss recovery or after a time-out, or dup ACKs are being counted */
     SLOW_OUT_OF_ORDER = 4, /* out-of-order data is held */
     SLOW_URGENT = 8,       /* urgent data is pending, either way */
@@ -96,6 +96,7 @@ struct tcb {
     uint8_t rcv_wscale;   /* shift of windows that we send */
     uint8_t fin_sent;     /* our FIN is part of the sequence space up to snd_nxt */
     uint8_t fin_received; /* the peer's FIN has been taken in order */
+    uint8_t refuses_data; /* the user has closed: data that arrive are answered with RST */
 
     /* Receive sequence space. */
     uint8_t window_scaling; /* negotiated */
