@@ -1,6 +1,6 @@
-"""Declares and builds `ustack._native` (cffi, API mode) from the headers in `native/include/ustack/` and the sources in `native/src/`.
+"""Declares and builds `ustack._native` (cffi, API mode) from `native/include/ustack/*.h` and `native/src/*.c`.
 
-Nothing is declared twice: the declarations for Python are the headers themselves, without comments and preprocessor lines.
+Nothing is declared twice: what Python sees are the headers themselves, without comments and preprocessor lines.
 """
 
 import re

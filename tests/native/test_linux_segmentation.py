@@ -1,4 +1,4 @@
-"""native/src/segment*.c against Linux, which cuts the same super-segments when it forwards them to a device without offload."""
+"""native/src/segment*.c against Linux, which cuts the same super-segments when it forwards them to a plain device."""
 
 from __future__ import annotations
 

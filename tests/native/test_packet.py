@@ -171,7 +171,15 @@ def check(frame: bytes, flags: int = 0) -> int:
 payloads = st.binary(max_size=60)
 versions = st.sampled_from([4, 6])
 option_fields = st.sampled_from(
-    [b"", TIMESTAMPS, TIMESTAMPS * 2, TIMESTAMPS + b"\x01\x01\x05\x0a" + bytes(8), b"\x01" * 40, b"\x02\x04\x05\xb4", b"\0" * 8]
+    [
+        b"",
+        TIMESTAMPS,
+        TIMESTAMPS * 2,
+        TIMESTAMPS + b"\x01\x01\x05\x0a" + bytes(8),
+        b"\x01" * 40,
+        b"\x02\x04\x05\xb4",
+        b"\0" * 8,
+    ]
 ) | st.binary(max_size=10).map(lambda words: words * 4)
 packets = st.one_of(
     st.builds(tcp_packet, versions, payloads, option_fields, st.integers(0, 255)),
@@ -299,7 +307,9 @@ def test_udp_checksum_zero_is_none_over_ipv4_and_wrong_over_ipv6() -> None:
         assert check(udp_packet(6, b"abc", checksum=False), flags) == BAD
 
 
-@pytest.mark.parametrize(("length", "verdict"), [(0, BAD), (7, BAD), (8, NOT_SIMPLE), (10, NOT_SIMPLE), (11, OK), (12, BAD)])
+@pytest.mark.parametrize(
+    ("length", "verdict"), [(0, BAD), (7, BAD), (8, NOT_SIMPLE), (10, NOT_SIMPLE), (11, OK), (12, BAD)]
+)
 def test_udp_length_that_differs_from_the_packet(length: int, verdict: int) -> None:
     frame = bytearray(udp_packet(4, b"abc", checksum=False))
     frame[24:26] = length.to_bytes(2, "big")

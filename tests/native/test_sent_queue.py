@@ -122,7 +122,9 @@ class SentQueueMachine(RuleBasedStateMachine):
 
     @rule(
         length=st.integers(1, 40),
-        flags=st.sampled_from([0, 0, 0, lib.SENT_PUSH, lib.SENT_APP_LIMITED, RETRANSMITTED, lib.SENT_PUSH | lib.SENT_FIN]),
+        flags=st.sampled_from(
+            [0, 0, 0, lib.SENT_PUSH, lib.SENT_APP_LIMITED, RETRANSMITTED, lib.SENT_PUSH | lib.SENT_FIN]
+        ),
         step=st.integers(0, 2),
     )
     def push(self, length: int, flags: int, step: int) -> None:
@@ -253,7 +255,9 @@ class SentQueueMachine(RuleBasedStateMachine):
         flags = [byte.flags for byte in self.model.bytes]
         assert self.queue.sacked_bytes == sum(bool(f & SACKED) for f in flags)
         assert self.queue.lost_bytes == sum(bool(f & LOST) and not f & SACKED for f in flags)
-        assert self.queue.retransmitted_bytes == sum(f & (SACKED | LOST | RETRANSMITTED) == RETRANSMITTED for f in flags)
+        assert self.queue.retransmitted_bytes == sum(
+            f & (SACKED | LOST | RETRANSMITTED) == RETRANSMITTED for f in flags
+        )
 
 
 TestSentQueue = SentQueueMachine.TestCase
