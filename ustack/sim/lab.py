@@ -20,7 +20,6 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
-from ustack.address import format_endpoint
 from ustack.endpoint import Endpoint
 from ustack.entropy import SeededEntropy
 from ustack.link.pipe import pipe
@@ -42,8 +41,9 @@ STANDSTILL = 1_000_000
 class Lab:
     """A virtual clock, the hosts under it and their tasks."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, *, standstill: int = STANDSTILL) -> None:
         self.seed = seed
+        self.standstill = standstill
         self.clock = VirtualClock()
         self.hosts: list[Host] = []
         self._rounds = 0
@@ -115,9 +115,9 @@ class Lab:
         busy = self.schedule.expire()
         for host in self.hosts:
             busy |= host.serve(now)
-        if busy:
+        if busy or self.schedule.ready:
             self._rounds += 1
-            assert self._rounds < STANDSTILL, f"virtual time stands still at {now / SECOND} s"
+            assert self._rounds < self.standstill, f"virtual time stands still at {now / SECOND} s"
             return True
         deadline = self._next_deadline()
         if deadline is None:
@@ -171,7 +171,7 @@ class Host(Driver):
 
     def block(self, endpoint: Endpoint, bits: int, deadline: int | None) -> bool:
         """As `Driver.block`, and note for people what is waited for."""
-        self.lab.schedule.running.waits_for = f"bits {bits} of {describe(endpoint)}"
+        self.lab.schedule.running.waits_for = (endpoint, bits)
         return super().block(endpoint, bits, deadline)
 
     def new_waiter(self) -> TaskWaiter:
@@ -206,14 +206,3 @@ class Host(Driver):
 
     def _interrupt(self) -> None:
         """Nobody sleeps in the devices of a lab."""
-
-
-def describe(endpoint: Endpoint) -> str:
-    """An endpoint in a few words."""
-    sides = []
-    for address, port in (
-        (endpoint.local_address, endpoint.local_port),
-        (endpoint.remote_address, endpoint.remote_port),
-    ):
-        sides.append(format_endpoint(address, port) if address else "*")
-    return f"{type(endpoint).__name__} {' → '.join(sides)}"

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ustack.address import format_endpoint
+from ustack.endpoint import READABLE, Endpoint
 from ustack.runtime.waiting import Waiter
 
 if TYPE_CHECKING:
@@ -56,8 +58,8 @@ class Task:
         self.done = False
         self.failure: BaseException | None = None
         self.cancelled = False
-        self.waits_for = ""
-        """What it is blocked on, for people."""
+        self.waits_for: str | tuple[Endpoint, int] = ""
+        """What it is blocked on, for people: in words, or the bits of an endpoint."""
         self.value: Any = None
         self._schedule = schedule
         self._function = function
@@ -141,7 +143,7 @@ class Schedule:
         self.ready.append(task)
         return task
 
-    def new_waiter(self, reason: str = "") -> TaskWaiter:
+    def new_waiter(self, reason: str | tuple[Endpoint, int]) -> TaskWaiter:
         """A waiter for the running task."""
         self.running.waits_for = reason
         return TaskWaiter(self, self.running)
@@ -183,7 +185,8 @@ class Schedule:
         """End a task where it waits."""
         task.cancelled = True
         if not task.done:
-            self.ready.append(task)
+            if task not in self.ready:
+                self.ready.append(task)
             task.join()
 
     def entered(self) -> None:
@@ -215,5 +218,18 @@ class Schedule:
         return following
 
     def _describe(self) -> str:
-        lines = [f"  {task.name} waits for {task.waits_for}" for task in (self.main, *self.tasks) if not task.done]
+        waiting = [task for task in (self.main, *self.tasks) if not task.done]
+        lines = [f"  {task.name} waits for {describe(task.waits_for)}" for task in waiting]
         return "nothing can happen any more:\n" + "\n".join(lines)
+
+
+def describe(reason: str | tuple[Endpoint, int]) -> str:
+    """What a task waits for, in words."""
+    if isinstance(reason, str):
+        return reason
+    endpoint, bits = reason
+    local, remote = endpoint.local_address, endpoint.remote_address
+    sides = f" {format_endpoint(local, endpoint.local_port)}" if local else ""
+    if remote:
+        sides += f" to {format_endpoint(remote, endpoint.remote_port)}"
+    return f"{'readability' if bits & READABLE else 'writability'} of {type(endpoint).__name__}{sides}"
