@@ -1,0 +1,1 @@
+"""The command `ustack`: `main` has the parser, each other module of `COMMANDS` one command."""
