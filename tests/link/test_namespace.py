@@ -182,6 +182,17 @@ def test_a_device_that_cannot_be_configured_is_not_left_behind() -> None:
         device.close()
 
 
+@pytest.mark.parametrize("pattern", ["", "tun%d"])
+def test_the_kernel_may_choose_the_devices_name(pattern: str) -> None:
+    with Namespace() as namespace:
+        first, second = namespace.open_tun(pattern), namespace.open_tun(pattern, kernel_addresses=["10.9.1.1/24"])
+        assert (first.name, second.name) == ("tun0", "tun1")
+    for device in (first, second):
+        with raises_errno(errno.EBADFD):
+            device.read(Burst(), 0)
+        device.close()
+
+
 @pytest.mark.parametrize("wrong", [{"kernel_addresses": ["10.9.0.300/24"]}, {"routes": ["nowhere"]}])
 def test_addresses_that_are_none_are_refused_and_the_namespace_goes_on(wrong: dict[str, list[str]]) -> None:
     with Namespace() as namespace:

@@ -105,6 +105,17 @@ def test_what_a_kernel_socket_sends_is_read_whole(open_tun, kernel_socket, versi
     assert device.counters.read == 1
 
 
+def test_the_kernel_keeps_a_thousand_frames(open_tun, kernel_socket) -> None:
+    device = open_tun()
+    sender = kernel_socket(4, socket.SOCK_DGRAM)
+    sender.connect((STACK[4], 7))
+    for _ in range(1000):
+        sender.send(b"x")
+    while device.read(Burst(), 0):
+        pass
+    assert device.counters.read == 1000
+
+
 def test_nothing_to_read_is_no_error(open_tun) -> None:
     device = open_tun()
     burst = Burst()

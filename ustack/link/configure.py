@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from ustack.constants import AF_INET, AF_INET6
 from ustack.link.tun import TunDevice, create_tun
 
 _IFA_F_NODAD = 0x02
+_QUEUE_FRAMES = 1000
+"""What the kernel keeps for the stack to read; more is dropped.  A TUN device has 500, an Ethernet card's has this."""
 _IPV6_SILENCE = {
     "accept_ra": "0",
     "addr_gen_mode": "1",  # none: no link-local address, which router solicitations would come from
@@ -25,15 +28,17 @@ _IPV6_SILENCE = {
 }
 
 
-def configure(name: str, mtu: int, addresses: Iterable[str], routes: Iterable[str] = ()) -> None:
+def configure(name: str, mtu: int, addresses: Collection[str], routes: Iterable[str] = ()) -> None:
     """Give interface `name` an MTU, addresses (`10.9.0.1/24`, `fd09::1/64`) and routes (networks), and bring it up.
 
     The kernel sends nothing on it by itself.  Raises OSError with the errno of the step that failed.
     """
-    _silence_ipv6(name)
+    _set_ipv6(name, _IPV6_SILENCE)
+    if any(ipaddress.ip_interface(address).version == 6 for address in addresses):
+        _set_ipv6(name, {"disable_ipv6": "0"})
     with _kernels_refusal(name), IPRoute() as kernel:
         index = _index(kernel, name)
-        kernel.link("set", index=index, mtu=mtu)
+        kernel.link("set", index=index, mtu=mtu, txqlen=_QUEUE_FRAMES)
         for address in addresses:
             _add_address(kernel, index, address)
         kernel.link("set", index=index, state="up")
@@ -65,7 +70,7 @@ def remove_interface(name: str) -> None:
 def open_tun_here(
     name: str,
     mtu: int = 1500,
-    kernel_addresses: Iterable[str] = ("10.9.0.1/24",),
+    kernel_addresses: Collection[str] = ("10.9.0.1/24",),
     routes: Iterable[str] = (),
     *,
     offload: bool = True,
@@ -85,9 +90,10 @@ def open_tun_here(
 
 
 def _index(kernel: Any, name: str) -> int:
-    index: int
-    (index,) = kernel.link_lookup(ifname=name)
-    return index
+    indices: list[int] = kernel.link_lookup(ifname=name)
+    if not indices:
+        raise errors.error(errno.ENODEV, name)
+    return indices[0]
 
 
 def _add_address(kernel: Any, index: int, text: str) -> None:
@@ -107,9 +113,9 @@ def _add_route(kernel: Any, index: int, text: str) -> None:
     kernel.route("add", dst=str(network), oif=index, family=AF_INET if network.version == 4 else AF_INET6)
 
 
-def _silence_ipv6(name: str) -> None:
-    """Keep the kernel from soliciting routers, where there is IPv6 and a writable /proc/sys."""
-    for key, value in _IPV6_SILENCE.items():
+def _set_ipv6(name: str, settings: dict[str, str]) -> None:
+    """Set what an interface does with IPv6, where the kernel has it and /proc/sys is writable."""
+    for key, value in settings.items():
         with contextlib.suppress(OSError):
             Path(f"/proc/sys/net/ipv6/conf/{name}/{key}").write_text(value)
 

@@ -22,7 +22,7 @@ from typing import Any
 from ustack.link.configure import bring_up_loopback, configure, forward, remove_interface
 from ustack.link.enter import enter
 from ustack.link.namespace import GRACE_SECONDS, MESSAGE_BYTES
-from ustack.link.tun import create_tun
+from ustack.link.tun import create_tun, tun_name
 from ustack.link.unshare import attach_name, enter_new_network_namespace, remove_name
 
 
@@ -87,11 +87,12 @@ class Holder:
         """Create and configure a TUN device."""
         descriptor = create_tun(name, offload=offload)
         try:
-            configure(name, mtu, addresses, routes)
+            made = tun_name(descriptor)
+            configure(made, mtu, addresses, routes)
         except BaseException:
             os.close(descriptor)
             raise
-        self._devices.append(name)
+        self._devices.append(made)
         return descriptor
 
     def _open_socket(self, family: int, kind: int, protocol: int) -> int:

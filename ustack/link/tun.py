@@ -84,6 +84,17 @@ def _create(name: str, flags: int) -> pytun.TunTapDevice:
         raise errors.error(number, f"TUN device {name!r} by {TUN_PATH}") from failure
 
 
+def tun_name(descriptor: int) -> str:
+    """The name of a TUN device, which the kernel has chosen if `create_tun` had none, or a pattern such as `tun%d`."""
+    return _describe(descriptor)[0]
+
+
+def _describe(descriptor: int) -> tuple[str, int]:
+    """The name and the IFF_ flags of a TUN device.  Raises OSError for anything else."""
+    name, flags = _IFREQ.unpack(fcntl.ioctl(descriptor, _TUNGETIFF, bytes(_IFREQ.size)))
+    return name.rstrip(b"\0").decode(), flags
+
+
 class TunDevice:
     """The user's side of a TUN device: a `Device`.
 
@@ -95,8 +106,7 @@ class TunDevice:
     def __init__(self, descriptor: int, mtu: int = 1500, *, offload: bool = True) -> None:
         self._descriptor = descriptor
         self._close = weakref.finalize(self, os.close, descriptor)
-        name, flags = _IFREQ.unpack(fcntl.ioctl(descriptor, _TUNGETIFF, bytes(_IFREQ.size)))
-        self.name = name.rstrip(b"\0").decode()
+        self.name, flags = _describe(descriptor)
         self.mtu = mtu
         self.counters = TunCounters()
         self._vnet_header = bool(flags & pytun.IFF_VNET_HDR)
@@ -163,7 +173,7 @@ class TunDevice:
 
     def _write_cut(self, burst: Burst, index: int) -> None:
         """Write the segments of a super-segment that the kernel refused, and give its kind of offload up."""
-        kind = GSO_OFFLOADS[burst.cdata.frames[index].gso_type]
+        kind = GSO_OFFLOADS.get(burst.cdata.frames[index].gso_type, 0)
         pieces = list(cut(burst, index))
         if not pieces:
             self.counters.malformed += 1
