@@ -6,6 +6,7 @@ RFC 1122 §3.2.1 and §3.3, RFC 6864 (identification), RFC 8200 §5 (packet size
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,8 +49,9 @@ def send(
         whole = fields.dont_fragment or (fields.discover_path_mtu and not must_allow)
         packets = _packets_ipv4(layer, source, destination, protocol, payload, mtu, fields, whole)
     enqueue(layer, outgoing, packets)
-    if destination in layer.local.broadcast and not outgoing.loopback:
-        enqueue(layer, layer.loopback, packets)
+    if destination in layer.local.broadcast:
+        with suppress(OSError):
+            enqueue(layer, layer.loopback, packets)
 
 
 def _packets_ipv4(
