@@ -24,10 +24,15 @@ __all__ = ["Packet", "Raw", "igmp_layers", "inet", "inet6", "recomputed"]
 
 
 def recomputed(packet: Packet) -> bytes:
-    """The bytes of a dissected packet once scapy has computed every checksum and length that it knows how to."""
+    """The bytes of a dissected packet once scapy has computed every checksum and length that it knows how to.
+
+    What an ICMP error quotes stays as it is.
+    """
     copy = packet.copy()
     layer = copy
-    while layer:
+    while layer and not isinstance(layer, inet.IPerror | inet6.IPerror6):
+        if "autopad" in layer.fields:
+            layer.autopad = 0
         for name in ("chksum", "cksum", "len", "plen", "ihl", "dataofs"):
             if name in layer.fields:
                 del layer.fields[name]

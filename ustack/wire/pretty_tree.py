@@ -120,7 +120,7 @@ def _record_lines(records: tuple[GroupRecord, ...]) -> Iterator[str]:
 def _ipv4_option_lines(options: bytes) -> Iterator[str]:
     try:
         for option in ipv4.parse_options(options):
-            name = IPV4_OPTION_NAMES.get(option.kind, f"option {option.kind}")
+            name = IPV4_OPTION_NAMES.get(option.kind, str(option.kind))
             yield f"option: {name} {option.data.hex()}".rstrip()
     except Drop:
         yield f"options: {options.hex()}"
@@ -129,7 +129,7 @@ def _ipv4_option_lines(options: bytes) -> Iterator[str]:
 def _tcp_option_lines(options: bytes) -> Iterator[str]:
     try:
         for words in tcp_option_words(tcp_options.parse_options(options)):
-            yield f"option: {words}"
+            yield f"option: {words.removeprefix('option ')}"
     except Drop:
         yield f"options: {options.hex()}"
 
@@ -155,7 +155,7 @@ def _extension_fields(header: ExtensionHeader, data: memoryview) -> Iterator[str
         return
     try:
         for option in ipv6_ext.parse_options(data, 2, len(data)):
-            name = IPV6_OPTION_NAMES.get(option.kind, f"option 0x{option.kind:02x}")
+            name = IPV6_OPTION_NAMES.get(option.kind, f"0x{option.kind:02x}")
             yield f"option: {name} {hex_words(option.data, OPTION_BYTES_SHOWN)}".rstrip()
     except Drop as drop:
         yield f"options: {drop.detail}"
