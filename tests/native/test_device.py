@@ -265,7 +265,7 @@ def test_a_frame_that_the_device_refuses_ends_the_call_before_it(pair: Pair) -> 
 
 def test_an_interrupted_read_is_taken_up_again() -> None:
     device, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    reading_thread = threading.main_thread().ident
+    reading_thread = threading.get_ident()
 
     def interrupt() -> None:
         for _ in range(200):

@@ -98,9 +98,9 @@ def test_flows_that_differ_in_one_field_are_different(changed: int) -> None:
     other = list(flow)
     other[changed] = [17, 4, bytes(16), 81, bytes(16), 1025][changed]
     table = new_table()
-    lib.flow_table_insert(table, key_of(tuple(flow)), lib.FLOW_TCP, 1, ffi.NULL)  # type: ignore[arg-type]
-    assert lib.flow_table_find(table, key_of(tuple(other))) == ffi.NULL  # type: ignore[arg-type]
-    assert lib.flow_table_find(table, key_of(tuple(flow))).handle == 1  # type: ignore[arg-type]
+    lib.flow_table_insert(table, key_of(tuple(flow)), lib.FLOW_TCP, 1, ffi.NULL)
+    assert lib.flow_table_find(table, key_of(tuple(other))) == ffi.NULL
+    assert lib.flow_table_find(table, key_of(tuple(flow))).handle == 1
 
 
 def test_key_is_filled_wholly_whatever_was_there() -> None:

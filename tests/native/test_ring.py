@@ -37,7 +37,8 @@ class RingMachine(RuleBasedStateMachine):
         self.write(bytes(index & 0xFF for index in range(filled)))
 
     def room(self) -> int:
-        return self.ring.capacity - len(self.ordered)
+        capacity: int = self.ring.capacity
+        return capacity - len(self.ordered)
 
     def append(self, values: list[int | None]) -> None:
         self.ordered += values

@@ -22,7 +22,7 @@ def naive_sum(data: bytes, initial: int = 0) -> int:
     """The one's complement sum word by word.  RFC 1071 §1."""
     if len(data) % 2:
         data += b"\0"
-    total = initial + sum(struct.unpack(f">{len(data) // 2}H", data))
+    total: int = initial + sum(struct.unpack(f">{len(data) // 2}H", data))
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return total
