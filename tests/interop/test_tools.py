@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.iperf3_sink import Iperf3Sink
+from tests.support.network import IPV4, IPV6, Network, need
 from ustack import socket, use
 from ustack.link.namespace import Namespace
 from ustack.link.pcap_tap import PcapTap
 from ustack.observe.pcapng import PcapngWriter
 from ustack.runtime.current import new_driver
-
-from tests.support.iperf3_sink import Iperf3Sink
-from tests.support.network import IPV4, IPV6, Network, need
 
 FAMILIES = pytest.mark.parametrize("address", [IPV4, IPV6], ids=["ipv4", "ipv6"])
 
@@ -47,9 +46,7 @@ def test_nc_exchanges_datagrams_both_ways(network: Network, address: str) -> Non
     with socket.socket(family_of(address), socket.SOCK_DGRAM) as endpoint:
         endpoint.bind((address, 5005))
         endpoint.settimeout(10)
-        program = network.namespace.run(
-            ["nc", "-u", address, "5005"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        program = network.namespace.run(["nc", "-u", address, "5005"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert program.stdin is not None
         assert program.stdout is not None
         with program:
@@ -102,14 +99,20 @@ def test_tshark_finds_no_error_in_a_clean_run(tun_access: None, address: str, of
 
 
 def check_exchange(network: Network, address: str, data: bytes) -> None:
-    """The kernel's nc fetches `data` from the stack and sends it back."""
+    """The kernel's nc fetches `data` from the stack, then sends ten megabytes to it."""
     need("nc")
-    with socket.create_server((address, 7000), family=family_of(address)) as listener:
-        program = network.start("sh", "-c", f"nc -N {address} 7000 </dev/zero | sha256sum & nc -d {address} 7000 | sha256sum")
-        with program:
-            for _ in range(2):
-                connection, _ = listener.accept()
-                with connection:
-                    connection.sendall(data)
-            output, _ = program.communicate(timeout=60)
-    assert hashlib.sha256(data).hexdigest() in output
+    with socket.create_server((address, 33333), family=family_of(address)) as listener:
+        fetching = network.start("sh", "-c", f"nc -d {address} 33333 | sha256sum")
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(data)
+        output, _ = fetching.communicate(timeout=60)
+        assert output.split()[0] == hashlib.sha256(data).hexdigest()
+        sending = network.start("sh", "-c", f"head -c 10000000 /dev/zero | nc -N {address} 33333")
+        connection, _ = listener.accept()
+        with connection:
+            count = 0
+            while chunk := connection.recv(1 << 18):
+                count += len(chunk)
+        sending.communicate(timeout=60)
+        assert count == 10_000_000
