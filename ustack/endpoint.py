@@ -69,7 +69,7 @@ class Endpoint:
 
     def bind(self, address: bytes, port: int) -> None:
         """Bind to a local address and port; port 0 picks an ephemeral one.  EINVAL, EADDRINUSE, EADDRNOTAVAIL."""
-        raise errors.error(errno.EOPNOTSUPP)
+        raise errors.error(errno.EINVAL)
 
     def connect(self, address: bytes, port: int, now: int) -> None:
         """Set the remote endpoint; for TCP raises EINPROGRESS when the handshake has begun."""

@@ -112,9 +112,9 @@ def _constant(value: int) -> Callable[[Target], int]:
 # SOL_SOCKET.
 
 
-def _is_listening(target: Target) -> int:
-    """A listener is what accepts: its class overrides `Endpoint.accept`."""
-    return int(type(target.endpoint).accept is not Endpoint.accept)
+def is_listener(endpoint: Endpoint) -> bool:
+    """Whether it accepts connections."""
+    return type(endpoint).accept is not Endpoint.accept
 
 
 def _buffer(field: str, least: int, default: Callable[[Target], int]) -> Option:
@@ -173,7 +173,7 @@ _SOCKET = {
     stdlib.SO_DOMAIN: _number(lambda target: target.endpoint.family),
     stdlib.SO_PROTOCOL: _number(lambda target: target.endpoint.protocol),
     stdlib.SO_ERROR: _number(lambda target: target.endpoint.take_error()),
-    stdlib.SO_ACCEPTCONN: _number(_is_listening),
+    stdlib.SO_ACCEPTCONN: _number(lambda target: int(is_listener(target.endpoint))),
     stdlib.SO_RCVLOWAT: _number(_constant(1)),
     stdlib.SO_SNDLOWAT: _number(_constant(1)),
     stdlib.SO_LINGER: Option(_read_linger, _write_linger),

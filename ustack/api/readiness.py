@@ -16,6 +16,7 @@ No data of the endpoint ever passes through the pair.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket as stdlib
 
 from ustack.endpoint import ERROR, HANGUP, PRIORITY, READ_HANGUP, READABLE, WRITABLE, Endpoint
@@ -72,6 +73,15 @@ class Mirror:
         else:
             self._change(self._far, bits, bits ^ self._shown)
         self._shown = bits
+
+    def renew(self, bits: int) -> None:
+        """Show another endpoint under the same descriptor: HANGUP is taken back.  An epoll must register it anew."""
+        other = Mirror(bits)
+        os.dup2(other.fileno(), self._near.fileno(), inheritable=False)
+        other._near.close()
+        if self._far is not None:
+            self._far.close()
+        self._far, self._shown = other._far, other._shown
 
     def surrender(self) -> tuple[stdlib.socket, stdlib.socket]:
         """Give the pair away, both ends empty."""
@@ -143,6 +153,12 @@ def _drain(end: stdlib.socket) -> None:
     with contextlib.suppress(BlockingIOError):
         while end.recv(4096):
             pass
+
+
+def renew(observer: Observer) -> None:
+    """The observer has another endpoint now."""
+    if isinstance(observer.mirror, Mirror):
+        observer.mirror.renew(observer.endpoint.readiness())
 
 
 def mirror_of(endpoint: Endpoint, driver: Driver) -> Mirror:

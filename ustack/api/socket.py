@@ -17,7 +17,7 @@ from typing import Any, overload
 from ustack import errors
 from ustack.api import addresses, options, relay
 from ustack.api.addresses import PythonAddress
-from ustack.api.readiness import mirror_of
+from ustack.api.readiness import mirror_of, renew
 from ustack.api.transfer import UNCOUNTED, TransferSocket
 from ustack.endpoint import ERROR, HANGUP, READABLE, WRITABLE, Address, Endpoint
 from ustack.runtime.current import current_driver
@@ -27,6 +27,8 @@ from ustack.runtime.waiting import observe
 _OURS = frozenset((-1, stdlib.AF_UNSPEC, stdlib.AF_INET, stdlib.AF_INET6))
 _TYPE_FLAGS = stdlib.SOCK_NONBLOCK | stdlib.SOCK_CLOEXEC
 _BACKLOG = 128
+_SECONDS_MAX = 1 << 33
+_ENDED = READABLE | HANGUP
 _CONNECTING = (errno.EINPROGRESS, errno.EALREADY)
 
 
@@ -39,8 +41,12 @@ def _shape(family: int, kind: int, protocol: int) -> tuple[int, int, int]:
 class socket(TransferSocket):
     """A socket of the driver that is current when it is made."""
 
-    __slots__ = ("_shape",)
+    __slots__ = ("_bound", "_connecting", "_shape")
 
+    _bound: Address | None
+    """What bind() was given."""
+    _connecting: bool
+    """A connect() has returned before its end."""
     _shape: tuple[int, int, int]
     _io_refs: int
     _closed: bool
@@ -74,6 +80,8 @@ class socket(TransferSocket):
     def _adopt(self, driver: Driver, endpoint: Endpoint) -> None:
         self._io_refs = 0
         self._closed = False
+        self._bound = None
+        self._connecting = False
         self._driver = driver
         self._endpoint = endpoint
         self._shape = _shape(endpoint.family, endpoint.kind, endpoint.protocol)
@@ -135,9 +143,7 @@ class socket(TransferSocket):
     def settimeout(self, value: float | None) -> None:
         """Limit how long a call may block.  Raises ValueError, TypeError."""
         if value is not None:
-            value = float(operator.index(value) if isinstance(value, int) else _real(value))
-            if not 0 <= value < 1e9:
-                raise ValueError("Timeout value out of range")
+            value = _seconds(value)
         self._timeout = value
 
     def setblocking(self, flag: bool) -> None:
@@ -157,6 +163,7 @@ class socket(TransferSocket):
             endpoint = self._opened()
             addresses.check_mode(endpoint, local[0], errno.EINVAL)
             self._call(endpoint, endpoint.bind, *local)
+            self._bound = local
 
     def listen(self, backlog: int = _BACKLOG, /) -> None:
         """Accept connections; up to `backlog` wait for accept()."""
@@ -214,9 +221,18 @@ class socket(TransferSocket):
         try:
             self._call(endpoint, endpoint.connect, *remote, self._driver.now())
         except BlockingIOError as pending:
-            if pending.errno not in _CONNECTING or self._timeout == 0:
+            if pending.errno not in _CONNECTING:
+                raise
+            self._connecting = self._timeout is not None
+            if self._timeout == 0:
                 raise
             self._await_connection(endpoint)
+        except OSError as problem:
+            # Linux: the first connect() after a handshake in the background has succeeded says so.
+            if problem.errno != errno.EISCONN or not self._connecting:
+                self._renew(endpoint)
+                raise
+            self._connecting = False
 
     def _await_connection(self, endpoint: Endpoint) -> None:
         deadline: int | None = UNCOUNTED
@@ -226,9 +242,27 @@ class socket(TransferSocket):
             except BlockingIOError:  # SO_SNDTIMEO
                 raise errors.error(errno.EINPROGRESS) from None
             endpoint = self._opened()
-        endpoint.raise_pending_error()
-        if endpoint.readiness() & HANGUP:
-            raise errors.error(errno.ECONNABORTED)
+        number = endpoint.take_error() or (errno.ECONNABORTED if endpoint.readiness() & HANGUP else 0)
+        if number:
+            self._renew(endpoint)
+            raise errors.error(number)
+
+    def _renew(self, endpoint: Endpoint) -> None:
+        """Take a new endpoint after a connect() that failed: Linux's socket is as new then, ours is used up."""
+        if endpoint.kind != stdlib.SOCK_STREAM or endpoint.readiness() & _ENDED != _ENDED:
+            return
+        driver = self._driver
+        fresh = driver.stack.open(*self._shape)
+        fresh.options = endpoint.options
+        observer, endpoint.observer = endpoint.observer, None
+        self._call(endpoint, endpoint.close, driver.now())
+        if self._bound is not None:
+            self._call(fresh, fresh.bind, *self._bound)
+        self._endpoint = fresh
+        self._connecting = False
+        if observer is not None:
+            observer.endpoint, fresh.observer = fresh, observer
+            renew(observer)
 
     def shutdown(self, how: int, /) -> None:
         """Close one direction or both: SHUT_RD, SHUT_WR, SHUT_RDWR."""
@@ -325,7 +359,13 @@ def _may_listen(endpoint: Endpoint) -> bool:
     return endpoint.kind == stdlib.SOCK_STREAM and endpoint.readiness() & (HANGUP | READABLE) == HANGUP
 
 
-def _real(value: Any) -> float:
+def _seconds(value: Any) -> float:
+    """A time-out's value.  Raises ValueError, TypeError, OverflowError."""
     if isinstance(value, (str, bytes, bytearray)):
         raise TypeError(f"'{type(value).__name__}' object cannot be interpreted as an integer")
-    return float(value)
+    seconds = float(value)
+    if abs(seconds) >= _SECONDS_MAX:
+        raise OverflowError("timestamp too large to convert to C _PyTime_t")
+    if not seconds >= 0:
+        raise ValueError("Timeout value out of range")
+    return seconds

@@ -14,8 +14,9 @@ from typing import Any, ParamSpec, TypeVar
 from ustack import errors
 from ustack.api import addresses
 from ustack.api.addresses import PythonAddress
+from ustack.api.options import is_listener
 from ustack.constants import MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_WAITALL, SOCK_STREAM
-from ustack.endpoint import ERROR, HANGUP, READABLE, WRITABLE, Address, Endpoint
+from ustack.endpoint import ERROR, HANGUP, PRIORITY, READABLE, WRITABLE, Address, Endpoint
 from ustack.runtime.clock import after
 from ustack.runtime.driver import SCRATCH_BYTES, Driver
 
@@ -71,7 +72,7 @@ class TransferSocket(stdlib.socket):
         if deadline == UNCOUNTED:
             if timeout is None:
                 options = endpoint.options
-                limit = options.send_timeout_ns if bits == WRITABLE else options.receive_timeout_ns
+                limit = options.send_timeout_ns if bits & WRITABLE else options.receive_timeout_ns
                 deadline = driver.now() + limit if limit else None
             else:
                 deadline = after(driver.now(), timeout)
@@ -98,22 +99,25 @@ class TransferSocket(stdlib.socket):
     # Receiving, with the lock held.
 
     def _take(self, buffer: memoryview, flags: int) -> tuple[int, Address | None, int]:
-        """Receive into a buffer: (count, source, MSG_ flags)."""
+        """Receive into a buffer: (count, source, MSG_ flags).
+
+        With a time-out it waits for readiness first, as CPython does; without, flags may make the call fail at once.
+        """
         driver = self._driver
+        wanted = _RECEIVABLE if not flags & MSG_OOB else _RECEIVABLE | PRIORITY
         deadline: int | None = UNCOUNTED
         while True:
             endpoint = self._opened()
-            if flags or endpoint.readiness() & _RECEIVABLE:
+            if endpoint.readiness() & wanted or (not self._timeout and (flags or is_listener(endpoint))):
                 now = driver.now()
                 try:
                     return endpoint.receive_into(buffer, flags, now)
                 except BlockingIOError:
-                    pass
+                    if flags & (MSG_OOB | MSG_ERRQUEUE) and not self._timeout:
+                        raise
                 finally:
                     self._finish(endpoint, now)
-            if flags & (MSG_OOB | MSG_ERRQUEUE):
-                raise errors.error(errno.EAGAIN)
-            deadline = self._block(READABLE, flags, deadline)
+            deadline = self._block(wanted, flags, deadline)
 
     def _take_all(self, buffer: memoryview, flags: int) -> int:
         """Fill a stream's buffer (MSG_WAITALL); less at the end of the stream, and on an error after some bytes."""
@@ -297,7 +301,9 @@ def _keep_error(endpoint: Endpoint, problem: OSError) -> None:
 def _readable(data: Any) -> memoryview:
     """The bytes of any contiguous object.  Raises TypeError."""
     view = memoryview(data)
-    return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")
+    if not view.c_contiguous:
+        raise BufferError("memoryview: underlying buffer is not C-contiguous")
+    return view if view.format == "B" and view.ndim == 1 else view.cast("B")
 
 
 def _writable(buffer: Any, size: int, caller: str) -> memoryview:
