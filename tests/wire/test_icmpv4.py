@@ -81,6 +81,11 @@ def test_a_length_of_the_quote_beyond_the_message_takes_what_there_is() -> None:
     assert message.quoted_packet == QUOTED
 
 
+def test_a_length_of_the_quote_under_128_bytes_is_not_one() -> None:
+    message = icmpv4.parse(icmpv4.build(IcmpType.TIME_EXCEEDED, 0, bytes((0, 1, 0, 0)), QUOTED))
+    assert message.quoted_packet == QUOTED
+
+
 def test_an_error_is_at_most_576_bytes_with_its_ip_header() -> None:
     packet = ipv4.build(bytes(4), bytes(4), 17, 9000) + bytes(9000)
     for built in (

@@ -80,6 +80,11 @@ def test_extensions_after_the_quote_are_not_of_it() -> None:
     assert icmpv6.parse(data, SOURCE, DESTINATION).quoted_packet == body[:128]
 
 
+def test_a_length_of_the_quote_under_128_bytes_is_not_one() -> None:
+    data = icmpv6.build(SOURCE, DESTINATION, Icmpv6Type.TIME_EXCEEDED, 0, bytes((15, 0, 0, 0)), QUOTED + bytes(200))
+    assert icmpv6.parse(data, SOURCE, DESTINATION).quoted_packet == QUOTED + bytes(200)
+
+
 def test_an_mtu_is_no_length_of_the_quote() -> None:
     data = icmpv6.build_error(SOURCE, DESTINATION, Icmpv6Type.PACKET_TOO_BIG, 0, QUOTED, 0x01000500)
     assert icmpv6.parse(data, SOURCE, DESTINATION).quoted_packet == QUOTED

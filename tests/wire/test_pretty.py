@@ -157,6 +157,11 @@ def test_fragments_are_not_blamed_for_checksums_over_the_whole() -> None:
     assert "[" not in pretty(ip4(17, cut, more_fragments=True))
 
 
+def test_a_fragment_of_igmp_is_only_named() -> None:
+    cut = igmp.build(igmp.LeaveGroup(GROUP))
+    assert pretty(ip4(2, cut, more_fragments=True)) == "IP 10.9.0.1 > 10.9.0.2: IGMP, length 8, frag 0@0+"
+
+
 def test_the_tree_has_a_line_for_every_field() -> None:
     packet = segment(tcp.PSH | tcp.ACK, b"hello\n", ack=9, options=SYN_OPTIONS)
     packet = ip4(6, packet[20:], options=b"\x94\x04\x00\x00", dont_fragment=True)

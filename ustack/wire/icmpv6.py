@@ -25,6 +25,8 @@ CHECKSUM_OFFSET = 2
 MAXIMUM_QUOTE_LENGTH = ipv6.MINIMUM_MTU - ipv6.HEADER_LENGTH - HEADER_LENGTH
 """Bytes of the packet in error that fit a message of the minimum MTU.  RFC 4443 §2.4 (c)."""
 
+LEAST_QUOTE_BEFORE_EXTENSIONS = 128
+
 _HEADER = struct.Struct("!BBH4s")
 _TWO_WORDS = struct.Struct("!HH")
 _NO_REST = bytes(4)
@@ -119,9 +121,12 @@ class IcmpMessage:
 
     @property
     def quoted_packet(self) -> memoryview:
-        """The start of the packet that an error is about, without RFC 4884's extensions after it."""
+        """The start of the packet that an error is about, without the extensions after it.
+
+        Extensions come with a length of the quote of at least 128 bytes (RFC 4884 §3); another is taken for none.
+        """
         length = self.rest[0] * 8 if self.type in _LENGTH_TYPES else 0
-        return self.body[:length] if length else self.body
+        return self.body[:length] if length >= LEAST_QUOTE_BEFORE_EXTENSIONS else self.body
 
 
 def parse(message: Buffer, source: bytes, destination: bytes) -> IcmpMessage:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ustack.constants import IPPROTO_DSTOPTS, IPPROTO_FRAGMENT, IPPROTO_HOPOPTS, IPPROTO_ROUTING
 from ustack.drops import Drop, DropReason, ParameterProblem
 from ustack.wire import Buffer, ipv6
+from ustack.wire.icmpv6 import ParameterProblemCode
 
 EXTENSION_HEADERS = frozenset((IPPROTO_HOPOPTS, IPPROTO_ROUTING, IPPROTO_FRAGMENT, IPPROTO_DSTOPTS))
 """Those that `walk` goes over.  AH and ESP end the chain: they are protocols that nobody here handles."""
@@ -32,10 +33,10 @@ ACTION_DISCARD = 1
 ACTION_REPORT = 2
 ACTION_REPORT_UNLESS_MULTICAST = 3
 
-ERRONEOUS_HEADER = 0
-UNRECOGNIZED_NEXT_HEADER = 1
-UNRECOGNIZED_OPTION = 2
-INCOMPLETE_HEADER_CHAIN = 3
+ERRONEOUS_HEADER = ParameterProblemCode.ERRONEOUS_HEADER
+UNRECOGNIZED_NEXT_HEADER = ParameterProblemCode.UNRECOGNIZED_NEXT_HEADER
+UNRECOGNIZED_OPTION = ParameterProblemCode.UNRECOGNIZED_OPTION
+INCOMPLETE_HEADER_CHAIN = ParameterProblemCode.INCOMPLETE_HEADER_CHAIN
 
 _FRAGMENT = struct.Struct("!BBHI")
 _MORE_FRAGMENTS = 1
@@ -228,7 +229,11 @@ def _check_unknown(option: Ipv6Option) -> None:
         raise Drop(DropReason.IPV6_OPTION_DISCARD, detail)
     unless_multicast = action == ACTION_REPORT_UNLESS_MULTICAST
     raise ParameterProblem(
-        DropReason.IPV6_OPTION_REPORT, UNRECOGNIZED_OPTION, option.offset, detail, unless_multicast=unless_multicast
+        DropReason.IPV6_OPTION_REPORT,
+        UNRECOGNIZED_OPTION,
+        option.offset,
+        detail,
+        unless_multicast=unless_multicast,
     )
 
 

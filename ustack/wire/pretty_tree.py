@@ -96,8 +96,8 @@ _WORDS: dict[str, Callable[[int], str]] = {
 }
 
 
-def _value_words(name: str, value: object) -> str:
-    """A field's value, by its name or else its type."""
+def _value_words(name: str, value: int | bytes | tuple[bytes, ...]) -> str:
+    """A field's value, by its name or else its type: all bytes are addresses."""
     match value:
         case bool():
             return "yes" if value else "no"
@@ -105,9 +105,8 @@ def _value_words(name: str, value: object) -> str:
             return _WORDS.get(name, str)(value)
         case bytes():
             return format_address(value)
-        case tuple():
+        case _:
             return ", ".join(format_address(address) for address in value) or "none"
-    return str(value)
 
 
 def _record_lines(records: tuple[GroupRecord, ...]) -> Iterator[str]:
