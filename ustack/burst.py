@@ -24,14 +24,14 @@ class Burst:
         if cdata == ffi.NULL:
             raise errors.error(errno.ENOMEM)
         self.cdata: Any = ffi.gc(cdata, lib.burst_free)
-        self._buffer = memoryview(ffi.buffer(cdata.data, cdata.capacity))
+        self._buffer = _arena(self.cdata)
 
     def __len__(self) -> int:
         count: int = self.cdata.count
         return count
 
     def frame(self, index: int) -> memoryview:
-        """The bytes of frame `index`: valid until the burst is cleared."""
+        """The bytes of frame `index`: they change when the burst is cleared and filled again."""
         frame = self.cdata.frames[index]
         return self._buffer[frame.offset : frame.offset + frame.length]
 
@@ -77,3 +77,9 @@ def complete_checksum(packet: bytes | memoryview, start: int, offset: int) -> by
         checksum = lib.checksum_compute(ffi.from_buffer(copy) + start, len(copy) - start, 0) or 0xFFFF
         copy[field : field + 2] = checksum.to_bytes(2, "big")
     return bytes(copy)
+
+
+def _arena(burst: Any) -> memoryview:
+    """All bytes of the arena; a view of them keeps the memory of the burst, even where nothing else does."""
+    data = ffi.gc(burst.data, lambda _: burst)
+    return memoryview(ffi.buffer(data, burst.capacity))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.octets import exact, naive_sum
+from ustack.burst import Burst
 from ustack.native import ffi, lib
 
 HEADROOM = lib.FRAME_HEADROOM
@@ -156,3 +158,12 @@ def test_a_frame_without_the_flag_is_left_as_it_is() -> None:
 
 def test_freeing_nothing_is_allowed() -> None:
     lib.burst_free(ffi.NULL)
+
+
+def test_a_frame_outlives_its_burst() -> None:
+    burst = Burst()
+    burst.append(b"kept")
+    frame = burst.frame(0)
+    del burst
+    gc.collect()
+    assert bytes(frame) == b"kept"
