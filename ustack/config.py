@@ -131,6 +131,13 @@ class SocketOptions:
     path_mtu_discovery: bool = True
     """IP_MTU_DISCOVER: True is IP_PMTUDISC_WANT or DO, False is DONT."""
     header_included: bool = False
+    """IP_HDRINCL and IPV6_HDRINCL."""
+    icmp_filter: int = 0
+    """ICMP_FILTER: bit t keeps messages of type t from a raw ICMP socket."""
+    icmpv6_filter: int = 0
+    """ICMPV6_FILTER: the same for ICMPv6, of 256 bits (the 32 bytes of the option are this, little-endian)."""
+    checksum_offset: int | None = None
+    """IPV6_CHECKSUM: where a raw IPv6 socket has its checksum computed and checked."""
     receive_buffer: int | None = None
     send_buffer: int | None = None
     receive_timeout_ns: int = 0

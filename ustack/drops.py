@@ -68,6 +68,7 @@ class DropReason(enum.Enum):
     UDP_NO_PORT = ("no socket is bound to the destination port", "RFC 1122 §4.1.3.1")
     UDP_QUEUE_FULL = ("receive queue of the socket is full", "udp(7)")
     # Raw sockets.
+    RAW_CHECKSUM = ("checksum of a raw IPv6 socket's packet is wrong", "RFC 3542 §3.1")
     RAW_QUEUE_FULL = ("receive queue of the raw socket is full", "raw(7)")
     # TCP.
     TCP_HEADER_LENGTH = ("TCP data offset is under 20 bytes or over the segment", "RFC 9293 §3.1")
