@@ -196,9 +196,36 @@ def is_raw(endpoint: Endpoint) -> bool:
     return endpoint.kind == stdlib.SOCK_RAW
 
 
-def _raw_flag(field: str) -> Option:
-    option = _flag(field)
-    return Option(option.read, option.write, is_raw)
+def _is_no_stream(endpoint: Endpoint) -> bool:
+    return endpoint.kind != stdlib.SOCK_STREAM
+
+
+def _only_for(applies: Callable[[Endpoint], bool], option: Option) -> Option:
+    return Option(option.read, option.write, applies)
+
+
+def _write_ipv6_multicast_loop(target: Target, value: int) -> None:
+    if value not in (0, 1):
+        raise errors.error(errno.EINVAL)
+    target.change("multicast_loop", bool(value))
+
+
+_ECN = 3
+
+
+def _write_traffic_class(target: Target, value: int) -> None:
+    """The ECN bits of a stream are TCP's own."""
+    target.change("traffic_class", value & 0xFF & ~(_ECN if target.endpoint.kind == stdlib.SOCK_STREAM else 0))
+
+
+def _write_ipv6_traffic_class(target: Target, value: int) -> None:
+    if not -1 <= value <= 255:
+        raise errors.error(errno.EINVAL)
+    _write_traffic_class(target, max(value, 0))
+
+
+def _read_traffic_class(target: Target) -> int:
+    return target.endpoint.options.traffic_class
 
 
 def _ttl(target: Target) -> int:
@@ -227,11 +254,18 @@ def _write_v6_only(target: Target, value: int) -> None:
     target.change("ipv6_only", bool(value))
 
 
+def _write_multicast_hops(target: Target, value: int) -> None:
+    if not -1 <= value <= 255 or not _is_no_stream(target.endpoint):
+        raise errors.error(errno.EINVAL)
+    target.change("multicast_ttl", 1 if value == -1 else value)
+
+
+_multicast_hops = _number(lambda target: target.endpoint.options.multicast_ttl, _write_multicast_hops)
 _discovery = _number(lambda target: _WANT * target.endpoint.options.path_mtu_discovery, _write_discovery)
 _IP = {
-    stdlib.IP_TOS: _ranged("traffic_class", 0, 255, _constant(0)),
+    stdlib.IP_TOS: _number(_read_traffic_class, _write_traffic_class),
     stdlib.IP_TTL: _ranged("ttl", 1, 255, _ttl, reset=-1),
-    stdlib.IP_MULTICAST_TTL: _ranged("multicast_ttl", 0, 255, _constant(1)),
+    stdlib.IP_MULTICAST_TTL: _multicast_hops,
     stdlib.IP_MULTICAST_LOOP: _flag("multicast_loop"),
     stdlib.IP_RECVTOS: _flag("receive_traffic_class"),
     IP_RECVTTL: _flag("receive_ttl"),
@@ -239,21 +273,23 @@ _IP = {
     IP_RECVERR: _flag("receive_errors"),
     IP_MTU_DISCOVER: _discovery,
     IP_MTU: _number(_mtu),
-    stdlib.IP_HDRINCL: _raw_flag("header_included"),
+    stdlib.IP_HDRINCL: _only_for(is_raw, _flag("header_included")),
 }
 _IPV6 = {
     stdlib.IPV6_V6ONLY: _number(lambda target: int(target.endpoint.options.ipv6_only), _write_v6_only),
     stdlib.IPV6_UNICAST_HOPS: _ranged("ttl", 0, 255, _ttl, reset=-1),
-    stdlib.IPV6_MULTICAST_HOPS: _ranged("multicast_ttl", 0, 255, _constant(1)),
-    stdlib.IPV6_MULTICAST_LOOP: _flag("multicast_loop"),
-    stdlib.IPV6_TCLASS: _ranged("traffic_class", 0, 255, _constant(0)),
+    stdlib.IPV6_MULTICAST_HOPS: _only_for(_is_no_stream, _multicast_hops),
+    stdlib.IPV6_MULTICAST_LOOP: _number(
+        lambda target: int(target.endpoint.options.multicast_loop), _write_ipv6_multicast_loop
+    ),
+    stdlib.IPV6_TCLASS: _number(_read_traffic_class, _write_ipv6_traffic_class),
     stdlib.IPV6_RECVTCLASS: _flag("receive_traffic_class"),
     stdlib.IPV6_RECVHOPLIMIT: _flag("receive_ttl"),
     stdlib.IPV6_RECVPKTINFO: _flag("receive_packet_info"),
     IPV6_RECVERR: _flag("receive_errors"),
     IPV6_MTU_DISCOVER: _discovery,
     IPV6_MTU: _number(_mtu),
-    IPV6_HDRINCL: _raw_flag("header_included"),
+    IPV6_HDRINCL: _only_for(is_raw, _flag("header_included")),
 }
 
 
@@ -349,14 +385,12 @@ def put(target: Target, level: int, name: int, value: bytes) -> None:
 
 
 def encode(value: Any) -> bytes:
-    """The bytes of what setsockopt() was given: an int, or a bytes-like object.  Raises TypeError, OverflowError."""
+    """The bytes of what setsockopt() was given: an int, or a bytes-like object.  Raises TypeError."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
     number = operator.index(value)
     if not -(1 << 31) <= number < 1 << 31:
-        raise OverflowError(
-            "signed integer is greater than maximum" if number > 0 else "signed integer is less than minimum"
-        )
+        raise TypeError(f"a bytes-like object is required, not '{type(value).__name__}'")
     return _INT.pack(number)
 
 
