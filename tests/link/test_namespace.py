@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.frames import burst_of, udp_packet
 from tests.support.raising import raises_errno
 from ustack.burst import Burst
 from ustack.link import namespace as namespace_module
@@ -121,6 +122,23 @@ def test_close_ends_running_programs_and_removes_devices_and_name() -> None:
         device.read(Burst(), 0)
     device.close()
     namespace.close()
+
+
+def test_one_that_was_joined_stays_with_the_devices_of_others() -> None:
+    with Namespace() as owner:
+        with Namespace(join=owner.pid) as guest:
+            assert output(guest, "readlink", "/proc/self/ns/net").strip() == namespace_of(owner.pid)
+            guests = guest.open_tun("tun0")
+            guests.close()
+            owners = owner.open_tun("tun0")
+        assert owners.write(burst_of(udp_packet(4, b"not gone")), 0) == 1
+        assert namespace_of(owner.pid) != namespace_of("self")
+        owners.close()
+
+
+def test_joining_a_process_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(FileNotFoundError):
+        Namespace(join=2**22 + 1)
 
 
 def test_close_kills_a_program_that_does_not_want_to_end(monkeypatch: pytest.MonkeyPatch) -> None:

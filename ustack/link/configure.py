@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from ustack.constants import AF_INET, AF_INET6
 from ustack.link.tun import TunDevice, create_tun
 
 _IFA_F_NODAD = 0x02
+_RTN_LOCAL = 2
+_LOCAL_SECONDS = 5.0
 _QUEUE_FRAMES = 1000
 """What the kernel keeps for the stack to read; more is dropped.  A TUN device has 500, an Ethernet card's has this."""
 _IPV6_SILENCE = {
@@ -28,10 +31,11 @@ _IPV6_SILENCE = {
 }
 
 
-def configure(name: str, mtu: int, addresses: Collection[str], routes: Iterable[str] = ()) -> None:
+def configure(name: str, mtu: int, addresses: Collection[str], routes: Iterable[str] = ()) -> int:
     """Give interface `name` an MTU, addresses (`10.9.0.1/24`, `fd09::1/64`) and routes (networks), and bring it up.
 
-    The kernel sends nothing on it by itself.  Raises OSError with the errno of the step that failed.
+    The kernel sends nothing on it by itself.  Returns the interface's index.  Raises OSError with the errno of the step
+    that failed.
     """
     _set_ipv6(name, _IPV6_SILENCE)
     if any(ipaddress.ip_interface(address).version == 6 for address in addresses):
@@ -44,6 +48,9 @@ def configure(name: str, mtu: int, addresses: Collection[str], routes: Iterable[
         kernel.link("set", index=index, state="up")
         for route in routes:
             _add_route(kernel, index, route)
+        for address in addresses:
+            _await_local(kernel, str(ipaddress.ip_interface(address).ip))
+        return index
 
 
 def bring_up_loopback() -> None:
@@ -59,10 +66,10 @@ def forward() -> None:
             Path(f"/proc/sys/net/{switch}").write_text("1")
 
 
-def remove_interface(name: str) -> None:
-    """Delete an interface; one that is not there is fine."""
+def remove_interfaces(indices: Iterable[int]) -> None:
+    """Delete interfaces; one that is not there is fine."""
     with IPRoute() as kernel:
-        for index in kernel.link_lookup(ifname=name):
+        for index in indices:
             with contextlib.suppress(NetlinkError):
                 kernel.link("del", index=index)
 
@@ -108,6 +115,15 @@ def _add_address(kernel: Any, index: int, text: str) -> None:
     )
 
 
+def _await_local(kernel: Any, address: str) -> None:
+    """Wait until packets to an address are the kernel's own: for IPv6 a worker of the kernel makes them so later."""
+    deadline = time.monotonic() + _LOCAL_SECONDS
+    while not any(route["type"] == _RTN_LOCAL for route in kernel.route("get", dst=address)):
+        if time.monotonic() > deadline:
+            raise errors.error(errno.ETIMEDOUT, f"{address} to become local")
+        time.sleep(0.001)
+
+
 def _add_route(kernel: Any, index: int, text: str) -> None:
     network = ipaddress.ip_network(text)
     kernel.route("add", dst=str(network), oif=index, family=AF_INET if network.version == 4 else AF_INET6)
@@ -121,7 +137,7 @@ def _set_ipv6(name: str, settings: dict[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def _kernels_refusal(name: str) -> Any:
+def _kernels_refusal(name: str) -> Iterator[None]:
     """Turn pyroute2's error into an OSError with its errno."""
     try:
         yield

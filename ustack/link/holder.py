@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ustack.link.configure import bring_up_loopback, configure, forward, remove_interface
+from ustack.link.configure import bring_up_loopback, configure, forward, remove_interfaces
 from ustack.link.enter import enter
 from ustack.link.namespace import GRACE_SECONDS, MESSAGE_BYTES
 from ustack.link.tun import create_tun, tun_name
@@ -33,7 +33,7 @@ class Holder:
         self._control = control
         self._joined = joined
         self._name: str | None = name
-        self._devices: list[str] = []
+        self._interfaces: list[int] = []
         self._watched: list[int] = []
         self._requests: dict[str, Callable[..., int | None]] = {
             "open_tun": self._open_tun,
@@ -54,18 +54,18 @@ class Holder:
             self._clean_up()
 
     def _answer(self, number: int, call: Callable[..., int | None], arguments: dict[str, Any]) -> None:
-        """Make the call of request `number` and send what came of it, with the descriptor that it gave, if any."""
+        """Make the call of request `number` and send what came of it: first the descriptor that it gave, if any."""
         try:
             descriptor = call(**arguments)
         except OSError as failure:
             self._send({"number": number, "errno": failure.errno or 0, "error": failure.strerror or str(failure)})
             return
-        passed = [] if descriptor is None else [descriptor]
-        try:
-            self._send({"number": number, "name": self._name}, *passed)
-        finally:
-            for descriptor in passed:
-                os.close(descriptor)
+        if descriptor is not None:
+            try:
+                self._send({"number": number, "more": True}, descriptor)
+            finally:
+                os.close(descriptor)  # before the answer, after which the receiver's copy must be the only one
+        self._send({"number": number, "name": self._name})
 
     def _send(self, answer: dict[str, Any], *descriptors: int) -> None:
         socket.send_fds(self._control, [json.dumps(answer).encode()], descriptors)
@@ -87,12 +87,10 @@ class Holder:
         """Create and configure a TUN device."""
         descriptor = create_tun(name, offload=offload)
         try:
-            made = tun_name(descriptor)
-            configure(made, mtu, addresses, routes)
+            self._interfaces.append(configure(tun_name(descriptor), mtu, addresses, routes))
         except BaseException:
             os.close(descriptor)
             raise
-        self._devices.append(made)
         return descriptor
 
     def _open_socket(self, family: int, kind: int, protocol: int) -> int:
@@ -107,8 +105,7 @@ class Holder:
 
     def _clean_up(self) -> None:
         _end_programs(self._watched)
-        for name in self._devices:
-            remove_interface(name)
+        remove_interfaces(self._interfaces)
         if self._name is not None:
             remove_name(self._name)
 

@@ -125,8 +125,8 @@ class Namespace:
         finally:
             self._control.close()
             self._end_holder()
-            while self._descriptors:
-                os.close(self._descriptors.pop())
+            _close_all(self._descriptors)
+            self._descriptors = []
 
     def _end_holder(self) -> None:
         """Wait for the holder, which has seen its control socket close; clean up after one that was killed."""
@@ -152,18 +152,20 @@ class Namespace:
 
     def _receive(self, number: int) -> tuple[str | None, list[int]]:
         """The answer to request `number`: the namespace's name, and descriptors.  Raises the holder's OSError."""
-        while True:
+        received: list[int] = []
+        answer: dict[str, Any] = {"number": number, "more": True}
+        while answer["number"] != number or "more" in answer:
             message, descriptors, _, _ = socket.recv_fds(self._control, MESSAGE_BYTES, 1)
             if not message:
                 raise errors.error(errno.EPIPE, "the process that holds the network namespace has ended")
             answer = json.loads(message)
             if answer["number"] == number:
-                break
-            for descriptor in descriptors:  # an answer that an interrupted request did not wait for
-                os.close(descriptor)
+                received += descriptors
+            else:  # an answer that an interrupted request did not wait for
+                _close_all(descriptors)
         if "errno" in answer:
             raise OSError(answer["errno"], answer["error"])
-        return answer["name"], descriptors
+        return answer["name"], received
 
     def __enter__(self) -> Namespace:
         return self
@@ -204,8 +206,7 @@ def _start_holder(control: int, name: str, join: int | None) -> subprocess.Popen
             start_new_session=True,
         )
     finally:
-        for descriptor in joined:
-            os.close(descriptor)
+        _close_all(joined)
 
 
 def _check_program(name: str, options: dict[str, Any]) -> None:
@@ -228,6 +229,11 @@ def _end(programs: list[subprocess.Popen[Any]]) -> None:
         if program.poll() is None:
             program.kill()
             program.wait()
+
+
+def _close_all(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _address_text(text: str) -> str:
