@@ -177,12 +177,12 @@ def test_a_name_that_is_taken_is_refused_and_stays() -> None:
 
 def test_ip_netns_finds_it_by_name() -> None:
     ip = shutil.which("ip")
-    with Namespace("ustack-test-name") as namespace:
+    with Namespace(f"ustack-test-{os.getpid()}") as namespace:
         if namespace.name is None or ip is None:
             pytest.skip("needs root and iproute2")
         namespace.open_tun("tun7").close()
         shown = subprocess.run(
-            [ip, "netns", "exec", "ustack-test-name", "readlink", "/proc/self/ns/net"],
+            [ip, "netns", "exec", namespace.name, "readlink", "/proc/self/ns/net"],
             check=True, capture_output=True, text=True,
         )  # fmt: skip
         assert shown.stdout.strip() == namespace_of(namespace._holder.pid)
