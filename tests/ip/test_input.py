@@ -43,8 +43,8 @@ def test_what_the_device_vouches_for_is_passed_on(version: int) -> None:
 @VERSIONS
 def test_time_to_live_zero_is_no_reason_to_drop_at_the_destination(version: int) -> None:
     """RFC 1122 §3.2.1.7, RFC 8200 §3."""
-    field = {"ttl": 0} if version == 4 else {"hop_limit": 0}
-    assert Host().whole(any_packet(version, **field)).ttl == 0
+    packet = ipv4_packet(ttl=0) if version == 4 else ipv6_packet(hop_limit=0)
+    assert Host().whole(packet).ttl == 0
 
 
 def test_an_empty_frame_and_other_versions_are_dropped() -> None:

@@ -421,6 +421,17 @@ def test_a_datagram_that_is_over_the_limit_by_itself_is_dropped(version: int) ->
         assert host.layer.reassembly.charged == 0
 
 
+@VERSIONS
+def test_not_even_a_first_fragment_is_held_over_a_limit(version: int) -> None:
+    for config, reason in (
+        ({"reassembly_limit_source_bytes": 600}, DropReason.FRAGMENT_LIMIT_SOURCE),
+        ({"reassembly_limit_bytes": 600}, DropReason.FRAGMENT_LIMIT_TOTAL),
+    ):
+        host = Host(**config)
+        assert host.drops(fragment(version, 0, bytes(1000), True)) is reason
+        assert (len(host.layer.reassembly), host.layer.reassembly.charged) == (0, 0)
+
+
 def test_tiny_fragments_are_charged_for_more_than_their_bytes() -> None:
     host = Host()
     for number in range(100):

@@ -8,7 +8,7 @@ import pytest
 
 from ustack.address import InterfaceAddress, parse_address
 from ustack.config import IpConfig
-from ustack.drops import Drop, DropReason, ParameterProblem
+from ustack.drops import Drop, DropReason
 from ustack.entropy import SeededEntropy
 from ustack.ip import icmp
 from ustack.ip.icmp import IcmpError
@@ -136,8 +136,3 @@ class SentIcmp:
         self.type, self.code, self.rest = message.type, message.code, message.rest
         self.pointer = message.pointer
         self.body = bytes(message.body)
-
-
-def pointer_of(problem: Drop) -> int:
-    assert isinstance(problem, ParameterProblem)
-    return problem.pointer

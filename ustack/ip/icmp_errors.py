@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ustack.address import is_link_local, is_multicast, is_unspecified
 from ustack.constants import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_NONE
-from ustack.drops import Drop, DropReason, ParameterProblem
+from ustack.drops import DropReason, ParameterProblem
 from ustack.ip.interface import Interface
 from ustack.ip.packet import Packet
 from ustack.ip.quoted import Quoted, last_next_header, read_quoted
@@ -79,13 +79,11 @@ def send_error(
 ) -> bool:
     """Send an error about a packet that came in by `interface`, if the rules allow one; returns whether it was sent.
 
-    `parameter` is a parameter problem's pointer.  `about_groups` lifts the rule on multicast (RFC 4443 §2.4 e.3),
-    `about_fragments` that on fragments but the first (RFC 8200 §4.5 asks for two such errors).
+    The packet's IP header was parsed before.  `parameter` is a parameter problem's pointer.  `about_groups` lifts the
+    rule on multicast (RFC 4443 §2.4 e.3), `about_fragments` that on fragments but the first (RFC 8200 §4.5 asks for
+    two such errors).
     """
-    try:
-        quoted = read_quoted(packet)
-    except Drop:
-        return False
+    quoted = read_quoted(packet)
     if not _may_report(layer, quoted, about_groups, about_fragments):
         return False
     if not interface.loopback and not layer.error_limiter.allow(quoted.source, now):

@@ -142,6 +142,7 @@ class Reassembly:
         """Take a fragment; the whole datagram if it was the last one missing.  Raises Drop for one that is not kept."""
         incomplete = self._incomplete.get(fragment.key)
         if incomplete is None:
+            # DEVIATION RFC 1122 §3.3.2, RFC 8200 §4.5: 30 s by default, as Linux has for IPv4, not 60.
             incomplete = Incomplete(fragment.interface, fragment.key, now + self._config.reassembly_timeout_ns)
         position = bisect_left(incomplete.starts, fragment.start)
         self._check_consistent(incomplete, fragment, position)
@@ -191,8 +192,8 @@ class Reassembly:
             self._discard(incomplete, DropReason.FRAGMENT_LIMIT_DATAGRAM)
             raise Drop(DropReason.FRAGMENT_LIMIT_DATAGRAM)
         cost = fragment.cost + (0 if incomplete.charged else DATAGRAM_OVERHEAD)
-        source = self._sources.get(_source_of(fragment.key))
-        while source is not None and source.charged + cost > config.reassembly_limit_source_bytes:
+        source = self._sources.get(_source_of(fragment.key)) or _Source()
+        while source.charged + cost > config.reassembly_limit_source_bytes:
             self._evict(source.incomplete, incomplete, DropReason.FRAGMENT_LIMIT_SOURCE)
         while self.charged + cost > config.reassembly_limit_bytes:
             self._evict(self._incomplete, incomplete, DropReason.FRAGMENT_LIMIT_TOTAL)
