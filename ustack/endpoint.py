@@ -12,6 +12,7 @@ from typing import Any
 
 from ustack import errors
 from ustack.config import SocketOptions
+from ustack.constants import SOCK_STREAM
 
 READABLE = 1
 """A receive or accept would not block (also at the end of the stream and with an error)."""
@@ -81,7 +82,7 @@ class Endpoint:
 
     def accept(self) -> Endpoint:
         """The next connection of a listener.  Raises EAGAIN when there is none."""
-        raise errors.error(errno.EINVAL)
+        raise errors.error(errno.EINVAL if self.kind == SOCK_STREAM else errno.EOPNOTSUPP)
 
     def send(self, data: Any, flags: int, destination: Address | None, now: int) -> int:
         """Take bytes for sending, any contiguous buffer; returns how many.  Raises EAGAIN when none can be taken."""
