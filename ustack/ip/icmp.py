@@ -54,10 +54,10 @@ _UNREACHABLE_IPV6 = (
     (errno.EACCES, True),
 )
 
-# DEVIATION RFC 1122 §3.2.2.2: redirects are not obeyed.  A TUN device has no next hops to choose from, and forged ones would
-# be all that comes.
 _KNOWN_IPV4 = frozenset(icmpv4.IcmpType)
 _KNOWN_IPV6 = frozenset(icmpv6.Icmpv6Type)
+# DEVIATION RFC 1122 §3.2.2.2: redirects are not obeyed.  A TUN device has no next hops to choose from, so only forged
+# ones could come.
 _REPORTED_IPV4 = icmpv4.ERROR_TYPES - {icmpv4.IcmpType.SOURCE_QUENCH, icmpv4.IcmpType.REDIRECT}
 
 
