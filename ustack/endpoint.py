@@ -105,7 +105,7 @@ class Endpoint:
         raise NotImplementedError
 
     def option_changed(self, name: str, now: int) -> None:
-        """`options.<name>` was set by the user: act on it.  An OSError refuses the change, and the old value returns."""
+        """`options.<name>` was set by the user: act on it.  An OSError refuses the change, which is then undone."""
 
     def ancillary(self) -> list[tuple[int, int, bytes]]:
         """The control messages (level, type, data) of the datagram that `receive_into` gave last."""

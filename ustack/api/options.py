@@ -28,6 +28,7 @@ IPV6_HDRINCL = 36
 IP_MTU_DISCOVER, IP_MTU = 10, 14
 IPV6_MTU_DISCOVER, IPV6_MTU = 23, 24
 IP_RECVTTL, IP_PKTINFO, IP_RECVERR, IPV6_RECVERR = 12, 8, 11, 25
+ICMP_FILTER = ICMPV6_FILTER = 1
 TCP_MSS_DEFAULT = 536
 
 _INT = struct.Struct("i")
@@ -293,6 +294,43 @@ _IPV6 = {
 }
 
 
+# Raw sockets: SOL_RAW and IPPROTO_ICMPV6.
+
+_ICMPV6_FILTER_BYTES = 32
+
+
+def _filter(field: str, size: int) -> Option:
+    """ICMP_FILTER and ICMPV6_FILTER: a set of message types, one bit for each that is refused."""
+
+    def read(target: Target) -> bytes:
+        value: int = getattr(target.endpoint.options, field)
+        return value.to_bytes(size, "little")
+
+    def write(target: Target, value: bytes) -> None:
+        if len(value) < size:
+            raise errors.error(errno.EINVAL)
+        target.change(field, int.from_bytes(value[:size], "little"))
+
+    return Option(read, write, is_raw)
+
+
+def _read_checksum_offset(target: Target) -> int:
+    options = target.endpoint.options
+    if options.checksum_offset is None:
+        return 2 if target.endpoint.protocol == stdlib.IPPROTO_ICMPV6 else -1
+    return options.checksum_offset
+
+
+def _write_checksum_offset(target: Target, value: int) -> None:
+    target.change("checksum_offset", None if value < 0 else value)
+
+
+_checksum = _only_for(is_raw, _number(_read_checksum_offset, _write_checksum_offset))
+_IPV6[stdlib.IPV6_CHECKSUM] = _checksum
+_RAW = {ICMP_FILTER: _filter("icmp_filter", _INT.size), stdlib.IPV6_CHECKSUM: _checksum}
+_ICMPV6 = {ICMPV6_FILTER: _filter("icmpv6_filter", _ICMPV6_FILTER_BYTES)}
+
+
 # IPPROTO_TCP.
 
 
@@ -348,6 +386,8 @@ OPTIONS: dict[int, dict[int, Option]] = {
     stdlib.IPPROTO_IP: _IP,
     stdlib.IPPROTO_IPV6: _IPV6,
     stdlib.IPPROTO_TCP: _TCP,
+    stdlib.IPPROTO_ICMPV6: _ICMPV6,
+    stdlib.IPPROTO_RAW: _RAW,
 }
 
 
