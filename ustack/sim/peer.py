@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 from ustack.address import parse_address
 from ustack.burst import Burst
@@ -128,7 +129,7 @@ class Peer:
             self.collect()
         return endpoint
 
-    def accept(self, window: int = 65535, **options: object) -> Connection:
+    def accept(self, window: int = 65535, **options: Any) -> Connection:
         """Let the peer open a connection to a new listener; the stack's side of it, established."""
         listener = self.listen()
         self.inject("S", 0, window=window, **options)
@@ -147,12 +148,10 @@ class Peer:
         *,
         window: int = 65535,
         urgent_pointer: int = 0,
-        gso_size: int = 0,
-        **options: object,
+        **options: Any,
     ) -> None:
         """Let a segment arrive now; options by the names of `TcpOptions`."""
         self.arrive([self.segment(flags, seq, ack, payload, window=window, urgent_pointer=urgent_pointer, **options)])
-        del gso_size
 
     def segment(
         self,
@@ -163,7 +162,7 @@ class Peer:
         *,
         window: int = 65535,
         urgent_pointer: int = 0,
-        **options: object,
+        **options: Any,
     ) -> bytes:
         """The whole IP packet of a segment."""
         bits = parse_flags(flags)
@@ -175,7 +174,7 @@ class Peer:
             bits,
             window,
             urgent_pointer=urgent_pointer,
-            options=tcp_options.build(TcpOptions(**options)),  # type: ignore[arg-type]
+            options=tcp_options.build(TcpOptions(**options)),
             payload=payload,
             pseudo=(self.remote, self.local),
         )

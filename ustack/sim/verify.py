@@ -172,9 +172,9 @@ class VerifyingStack:
             start = min(self._lengths.get(ours.index, 0), len(ours.outgoing))
             _compare_frames(ours.outgoing, theirs.outgoing, start, what)
             self._lengths[ours.index] = len(ours.outgoing)
-        for ours, theirs in zip(self.fast.tcp.connections, self.slow.tcp.connections, strict=True):
-            if isinstance(ours, Connection) and isinstance(theirs, Connection):
-                _compare_tcbs(ours.tcb, theirs.tcb, what)
+        for fast, slow in zip(self.fast.tcp.connections, self.slow.tcp.connections, strict=True):
+            if isinstance(fast, Connection) and isinstance(slow, Connection):
+                _compare_tcbs(fast.tcb, slow.tcb, what)
         if self.fast.counters != self.slow.counters:
             raise Difference(f"{what}: drop counters {self.fast.counters} and {self.slow.counters}")
 
