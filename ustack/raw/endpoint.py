@@ -95,7 +95,7 @@ class RawEndpoint(DatagramEndpoint):
         self.raw.forget(self)
 
     def option_changed(self, name: str, now: int) -> None:
-        """As `DatagramEndpoint`.  Raises EOPNOTSUPP for another protocol's filter, EINVAL for a bad IPV6_CHECKSUM."""
+        """As `DatagramEndpoint`; EOPNOTSUPP for another protocol's filter, EINVAL for a bad IPV6_CHECKSUM."""
         super().option_changed(name, now)
         if name == "icmp_filter" and (self.family != AF_INET or self.protocol != IPPROTO_ICMP):
             raise errors.error(errno.EOPNOTSUPP)
@@ -135,7 +135,7 @@ class RawEndpoint(DatagramEndpoint):
     # Sending.
 
     def send(self, data: Any, flags: int, destination: Address | None, now: int) -> int:
-        """Send the payload of a packet, or with header_included a whole one, to `destination` or where it is connected to.
+        """Send the payload of a packet, or with header_included a whole one, to `destination` or the connected address.
 
         The port of an IPv6 destination is 0 or the IP protocol, which only an IPPROTO_RAW socket may choose.  Raises
         EMSGSIZE, EDESTADDRREQ, EINVAL for a malformed header or another protocol, EFAULT for ICMP without type and
