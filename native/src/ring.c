@@ -6,7 +6,7 @@
 #include "least.h"
 
 enum {
-    RING_LEAST = 4096,
+    RING_LEAST = 512,
     RING_MOST = 1 << 30,
 };
 

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.support.octets import exact
 from ustack.native import ffi, lib
 
-LEAST_CAPACITY = 4096
+LEAST_CAPACITY = 512
 
 
 def fits(known: list[int | None], data: bytes) -> bool:

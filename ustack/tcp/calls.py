@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
     from ustack.tcp.listener import Listener
 
-_RING_MIN = 1024
 _UNCONNECTED = (SYN_SENT, SYN_RECEIVED)
 
 
@@ -111,7 +110,7 @@ def send(connection: Connection, data: Any, flags: int, now: int) -> int:
         raise errors.error(errno.EAGAIN)
     ring = ffi.addressof(tcb, "snd_ring")
     needed = tcb.snd_ring.length + taken
-    if needed > tcb.snd_ring.capacity and lib.ring_reserve(ring, max(needed, _RING_MIN), 0):
+    if needed > tcb.snd_ring.capacity and lib.ring_reserve(ring, needed, 0):
         raise errors.error(errno.ENOBUFS)
     lib.ring_write(ring, buffer, taken)
     if flags & MSG_OOB and taken == length:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
     from ustack.tcp.segment import Segment
 
-_RING_MIN = 1024
 URGENT_READ = -2
 """The value of `urgent_byte` after the user has read it, while it still stands in the ring."""
 
@@ -58,7 +57,7 @@ def _join_out_of_order(connection: Connection) -> None:
         assert result == 0, "placed bytes are within the ring"
         _advance(tcb, count)
     tcb.ack_now = 1
-    connection.wants_slow_path(lib.SLOW_OUT_OF_ORDER, bool(tcb.out_of_order.count))
+    connection.wants_slow_path(lib.SLOW_OUT_OF_ORDER, bool(tcb.out_of_order.count) or connection.fin_seq >= 0)
 
 
 def _advance(tcb: Any, count: int) -> None:
@@ -90,7 +89,7 @@ def _reserve(tcb: Any, beyond: int, placed: int) -> None:
     """Make room for `beyond` bytes after the ordered ones, of which the first `placed` may be in use."""
     needed = tcb.rcv_ring.length + beyond
     if needed > tcb.rcv_ring.capacity:
-        result = lib.ring_reserve(ffi.addressof(tcb, "rcv_ring"), max(needed, _RING_MIN), placed)
+        result = lib.ring_reserve(ffi.addressof(tcb, "rcv_ring"), needed, placed)
         assert result == 0, "memory for the receive ring"
 
 
@@ -107,7 +106,8 @@ def take_urgent(connection: Connection, segment: Segment) -> None:
     """
     tcb = connection.tcb
     up = sequence.add(segment.seq, segment.urgent_pointer)
-    if not sequence.gt(up, tcb.rcv_up) or not sequence.gt(up, first_unread(tcb)):
+    pending = connection.urgent_seq >= 0
+    if (pending and not sequence.gt(up, tcb.rcv_up)) or not sequence.gt(up, first_unread(tcb)):
         return
     tcb.rcv_up = up
     connection.urgent_seq = sequence.add(up, -1)
