@@ -64,6 +64,8 @@ class socket(TransferSocket):
         type = int(stdlib.SOCK_STREAM) if type == -1 else operator.index(type)
         protocol = 0 if proto == -1 else operator.index(proto)
         driver = current_driver()
+        if driver.stopped:
+            raise errors.error(errno.ENETDOWN)
         with driver.lock:
             endpoint = driver.stack.open(family, type & ~_TYPE_FLAGS if type > 0 else type, protocol)
         self._adopt(driver, endpoint)
