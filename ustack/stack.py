@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ustack import combinations, errors
 from ustack.address import InterfaceAddress, Prefix
@@ -42,6 +42,14 @@ _LOOPBACK_ROUNDS = 64
 """How often packets to ourselves are taken in before the devices have their turn."""
 
 
+class PacketCounts(NamedTuple):
+    """Packets received since the stack was made, by the path that took them."""
+
+    fast_tcp: int
+    fast_udp: int
+    slow: int
+
+
 class Stack:
     """One host.  Any number of stacks live in one process.
 
@@ -65,6 +73,7 @@ class Stack:
         self._path: Any = ffi.new("struct fast_path *")
         self._path.flows = self.flows.cdata
         self._spare = Burst()
+        self._slow_packets = 0
 
     # Configuration.
 
@@ -112,6 +121,7 @@ class Stack:
 
     def _take_frame(self, interface: Interface, burst: Burst, index: int, now: int) -> None:
         """One frame through Python, to whatever end."""
+        self._slow_packets += 1
         meta = burst.cdata.frames[index]
         frame = burst.frame(index)
         trusted = bool(meta.flags & _VOUCHED)
@@ -132,7 +142,7 @@ class Stack:
             comment = str(end)
             self.counters[drop] += 1
         if self.tracer is not None:
-            self.tracer.record(Verdict(now, interface.name, False, bytes(frame), drop, comment))
+            self.tracer.record(Verdict(now, interface.name, False, burst.completed(index), drop, comment))
 
     def _deliver(self, packet: Packet, now: int) -> None:
         """To raw sockets, and to the protocol."""
@@ -254,6 +264,10 @@ class Stack:
         """Every live endpoint: connections, listeners, UDP, raw."""
         for table in self._tables():
             yield from list(table)
+
+    def statistics(self) -> PacketCounts:
+        """How many packets took which path."""
+        return PacketCounts(self._path.tcp_packets, self._path.udp_packets, self._slow_packets)
 
     def stop(self, now: int) -> None:
         """The network is gone: every endpoint gets ENETDOWN, nothing more is sent."""

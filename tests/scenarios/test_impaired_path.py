@@ -1,4 +1,5 @@
-"""All bytes arrive once and in order over a path that loses, repeats, reorders, damages and delays packets; in virtual time."""
+"""All bytes arrive once and in order over a path that loses, repeats, reorders, damages and delays packets; in virtual
+time."""
 
 from __future__ import annotations
 
@@ -6,14 +7,17 @@ import hashlib
 import io
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from ustack import socket
+from ustack.link.device import ALL_OFFLOADS
 from ustack.link.impairment import Impairment, ImpairmentProfile
 from ustack.link.pcap_tap import PcapTap
 from ustack.link.pipe import pipe
 from ustack.observe.pcapng import PcapngWriter
+from ustack.runtime.current import current_driver
 from ustack.sim.lab import Host, Lab
 from ustack.sim.verify import VerifyingStack
 from ustack.tcp.connection import Connection
@@ -58,8 +62,6 @@ def send_all(connection: socket.socket, data: bytes) -> None:
 
 def current_host() -> Host:
     """The host whose task is running."""
-    from ustack.runtime.current import current_driver
-
     driver = current_driver()
     assert isinstance(driver, Host)
     return driver
@@ -89,12 +91,13 @@ def run_exchange(
     add_host: Callable[[Lab, str], Host],
     profile: ImpairmentProfile = PROFILE,
     capture: io.BytesIO | None = None,
+    offload: int = 0,
 ) -> tuple[Lab, bytes, bytes]:
-    """`size` bytes each way between two hosts; the lab afterwards, and the digests of what server and client received."""
+    """`size` bytes each way between two hosts: the lab afterwards, and the digests of what server and client got."""
     first, second, length = ADDRESSES[version]
     with Lab(seed) as lab:
         server, client = add_host(lab, "server"), add_host(lab, "client")
-        ends = pipe(1500)
+        ends = pipe(1500, offload)
         device = PcapTap(ends[0], PcapngWriter(capture)) if capture is not None else ends[0]
         server.attach(device, [f"{first}/{length}"])
         client.attach(Impairment(ends[1], seed, profile, profile), [f"{second}/{length}"])
@@ -118,23 +121,37 @@ def verifying_host(lab: Lab, name: str) -> Host:
     return lab.add(VerifyingStack(seed=lab.seed << 8 | len(lab.hosts)), name)  # type: ignore[arg-type]
 
 
-def check(seed: int, version: int, size: int, add_host: Callable[[Lab, str], Host]) -> None:
+def check(seed: int, version: int, add_host: Callable[[Lab, str], Host], **options: Any) -> Lab:
     """Exchange and compare the digests."""
-    _, received_by_server, received_by_client = run_exchange(seed, version, size, add_host)
-    assert received_by_server == hashlib.sha256(content(seed, "client", size)).digest()
-    assert received_by_client == hashlib.sha256(content(seed, "server", size)).digest()
+    lab, received_by_server, received_by_client = run_exchange(seed, version, MEGABYTE, add_host, **options)
+    assert received_by_server == hashlib.sha256(content(seed, "client", MEGABYTE)).digest()
+    assert received_by_client == hashlib.sha256(content(seed, "server", MEGABYTE)).digest()
+    return lab
+
+
+def fast_packets(lab: Lab) -> int:
+    """Segments that the fast paths of the lab's stacks have taken."""
+    return sum(host.stack.statistics().fast_tcp for host in lab.hosts)
 
 
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_every_byte_arrives_once_and_in_order(seed: int, version: int) -> None:
-    check(seed, version, MEGABYTE, plain_host)
+    check(seed, version, plain_host)
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("seed", range(20))
-def test_the_fast_path_changes_nothing_but_speed(seed: int, version: int) -> None:
-    check(seed, version, MEGABYTE, verifying_host)
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_the_fast_path_changes_nothing_on_an_impaired_path(seed: int, version: int) -> None:
+    lab = check(seed, version, verifying_host)
+    assert fast_packets(lab) > 0
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("offload", [0, ALL_OFFLOADS], ids=["plain", "offload"])
+def test_the_fast_path_changes_nothing_on_a_perfect_path(version: int, offload: int) -> None:
+    lab = check(1, version, verifying_host, profile=ImpairmentProfile(delay_ns=MILLISECOND), offload=offload)
+    assert fast_packets(lab) > 20
 
 
 @pytest.mark.parametrize("version", [4, 6])

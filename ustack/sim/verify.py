@@ -258,13 +258,16 @@ def _compare_frames(fast: Burst, slow: Burst, start: int, what: str) -> None:
 
 
 def _compare_tcbs(fast: Any, slow: Any, what: str) -> None:
-    _compare_fields("tcb", fast, slow, ffi.typeof("struct tcb"), what)
+    ours, theirs = ffi.buffer(fast), ffi.buffer(slow)
+    if any(ours[start:end] != theirs[start:end] for start, end in _COMPARED_BYTES):
+        _compare_fields("tcb", fast, slow, _TCB, what)
     disabled = lib.SLOW_DISABLED
     if (fast.slow_path_reasons | disabled) != (slow.slow_path_reasons | disabled):
         raise Difference(f"{what}: tcb.slow_path_reasons: {fast.slow_path_reasons} and {slow.slow_path_reasons}")
 
 
 def _compare_fields(path: str, fast: Any, slow: Any, ctype: Any, what: str) -> None:
+    """Find the field that differs, for the message."""
     for name, field in ctype.fields:
         if name in _UNCOMPARED or field.type.kind == "pointer":
             continue
@@ -276,3 +279,29 @@ def _compare_fields(path: str, fast: Any, slow: Any, ctype: Any, what: str) -> N
                 raise Difference(f"{what}: {path}.{name}: {list(ours)} and {list(theirs)}")
         elif ours != theirs:
             raise Difference(f"{what}: {path}.{name}: {ours} with the fast path, {theirs} without")
+
+
+def _uncompared_bytes(ctype: Any, base: int) -> list[tuple[int, int]]:
+    """Where in a struct the pointers and the uncompared fields are, ascending."""
+    found = []
+    for name, field in ctype.fields:
+        start = base + field.offset
+        if field.type.kind == "pointer" or name in _UNCOMPARED:
+            found.append((start, start + ffi.sizeof(field.type)))
+        elif field.type.kind == "struct":
+            found += _uncompared_bytes(field.type, start)
+    return found
+
+
+def _compared_bytes() -> list[tuple[int, int]]:
+    """The stretches of the TCB that must be equal byte by byte."""
+    stretches, start = [], 0
+    for gap_start, gap_end in [*_uncompared_bytes(_TCB, 0), (ffi.sizeof(_TCB), 0)]:
+        if gap_start > start:
+            stretches.append((start, gap_start))
+        start = gap_end
+    return stretches
+
+
+_TCB = ffi.typeof("struct tcb")
+_COMPARED_BYTES = _compared_bytes()
