@@ -27,7 +27,7 @@ class DatagramEndpoint(Endpoint):
     call that sends or receives, once.
     """
 
-    __slots__ = ("_control", "_last", "host", "kept_errors", "queue", "shut")
+    __slots__ = ("_announced_at", "_control", "_last", "host", "kept_errors", "queue", "shut")
 
     def __init__(self, host: DatagramProtocol, family: int, kind: int, protocol: int) -> None:
         super().__init__(family, kind, protocol)
@@ -36,6 +36,8 @@ class DatagramEndpoint(Endpoint):
         self.kept_errors = ErrorQueue()
         self.shut = 0
         """SHUT_RECEIVING, SHUT_SENDING."""
+        self._announced_at = 0
+        """Where in the list of events the last one of this endpoint was put."""
         self._last: Datagram | None = None
         self._control: ControlMessage | None = None
 
@@ -56,9 +58,15 @@ class DatagramEndpoint(Endpoint):
         return bits if waits_for is not None and len(waits_for.outgoing) else bits | WRITABLE
 
     def raise_event(self, bits: int) -> None:
-        """Tell the floor above that `bits` may have become true."""
-        if self.observer is not None:
-            self.host.events.append((self, bits))
+        """Tell the floor above that `bits` may have become true; once, until it has taken that event."""
+        if self.observer is None:
+            return
+        events = self.host.events
+        place = self._announced_at
+        if place < len(events) and events[place][0] is self and events[place][1] == bits:
+            return
+        self._announced_at = len(events)
+        events.append((self, bits))
 
     def fail(self, number: int) -> None:
         """The network has failed with errno `number`."""

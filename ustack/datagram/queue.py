@@ -49,12 +49,13 @@ class Record:
 class DatagramQueue:
     """The queue of one endpoint: at most `limit` bytes of records, oldest first."""
 
-    __slots__ = ("_drops_seen", "_record", "cdata")
+    __slots__ = ("_arrivals_seen", "_drops_seen", "_record", "cdata")
 
     def __init__(self, record: Record, limit: int) -> None:
         self.cdata: Any = ffi.gc(ffi.new("struct datagram_queue *"), lib.datagram_queue_release)
         self.cdata.limit = limit
         self._record = record
+        self._arrivals_seen = 0
         self._drops_seen = 0
 
     def __len__(self) -> int:
@@ -70,6 +71,7 @@ class DatagramQueue:
             packet.traffic_class, packet.interface.index & 0xFF, len(payload), 0, 0,
         )  # fmt: skip
         refusal: int = lib.datagram_queue_push(self.cdata, record.cdata, ffi.from_buffer(payload))
+        self._arrivals_seen += not refusal
         self._drops_seen += refusal == _REFUSED
         return not refusal
 
@@ -97,8 +99,10 @@ class DatagramQueue:
         """Remove the oldest datagram."""
         lib.datagram_queue_pop(self.cdata)
 
-    def take_drops(self) -> int:
-        """How many datagrams C has refused since the last call; those that `push` refused do not count."""
+    def take_changes(self) -> tuple[int, int]:
+        """How many datagrams C has queued, and how many it has refused, since the last call; `push` does not count."""
+        arrivals: int = self.cdata.received - self._arrivals_seen
         drops: int = self.cdata.dropped - self._drops_seen
+        self._arrivals_seen += arrivals
         self._drops_seen += drops
-        return drops
+        return arrivals, drops

@@ -123,10 +123,11 @@ class UdpProtocol(DatagramProtocol):
         if not isinstance(endpoint, UdpEndpoint):
             return
         endpoint.queue.cdata.touched = 0
-        drops = endpoint.queue.take_drops()
+        arrivals, drops = endpoint.queue.take_changes()
         if drops:
             self.ip.counters[DropReason.UDP_QUEUE_FULL] += drops
-        endpoint.raise_event(READABLE)
+        if arrivals:
+            endpoint.raise_event(READABLE)
 
     # Errors.
 
