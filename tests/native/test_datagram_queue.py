@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.support.octets import exact
+from tests.support.walk import near, walk
 from ustack.native import ffi, lib
+
+if TYPE_CHECKING:
+    from random import Random
 
 RECORD = ffi.sizeof("struct datagram")
 
@@ -87,6 +92,24 @@ class DatagramQueueMachine(RuleBasedStateMachine):
 
 
 TestDatagramQueue = DatagramQueueMachine.TestCase
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_long_walk_around_the_limit(seed: int) -> None:
+    machine = DatagramQueueMachine()
+    machine.start([3000, 20_000, 100, 70_000][seed])
+
+    def push(random: Random) -> None:
+        held = sum(RECORD + len(data) for _, data in machine.model)
+        machine.push(random.randbytes(near(random, max(0, machine.queue.limit - held - RECORD))))
+
+    def check() -> None:
+        machine.first_is_the_oldest()
+        machine.counts_agree()
+
+    moves: list[Callable[[Random], None]] = [push, push, lambda _: machine.pop()]
+    moves.append(lambda random: machine.peek_a_part(near(random, 300)))
+    walk(machine, moves, check, 1500, seed)
 
 
 def test_every_field_of_a_datagram_comes_back() -> None:

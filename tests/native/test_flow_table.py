@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.support.octets import exact
+from tests.support.walk import walk
 from ustack.native import ffi, lib
 
 Key = tuple[int, int, bytes, int, bytes, int]
@@ -90,6 +92,29 @@ class FlowTableMachine(RuleBasedStateMachine):
 
 
 TestFlowTable = FlowTableMachine.TestCase
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_long_walk_of_growing_and_shrinking(seed: int) -> None:
+    machine = FlowTableMachine()
+    machine.start(bytes([seed]) * 16, 0)
+
+    def fill(chance: random.Random) -> None:
+        for number in range(chance.choice((1, 30, 400))):
+            machine.insert(flow_number(number), lib.FLOW_TCP, number)
+
+    def look_at_all(_: random.Random) -> None:
+        for number in range(400):
+            machine.find(flow_number(number))
+
+    moves: list[Callable[[random.Random], None]] = [
+        fill,
+        look_at_all,
+        lambda chance: machine.remove_many(chance.choice((1, 30, 400))),
+        *[lambda chance: machine.insert(flow_number(chance.randrange(400)), lib.FLOW_UDP, chance.randrange(9))] * 20,
+        *[lambda chance: machine.remove(flow_number(chance.randrange(400)))] * 20,
+    ]
+    walk(machine, moves, machine.as_many_as_in_the_model, 1000, seed)
 
 
 @pytest.mark.parametrize("changed", range(6))

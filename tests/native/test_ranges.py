@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tests.support.walk import walk
 from ustack.native import ffi, lib
+
+if TYPE_CHECKING:
+    from random import Random
 
 SPAN = 120
 LIMIT = 12
@@ -91,6 +97,25 @@ class RangesMachine(RuleBasedStateMachine):
 
 
 TestRanges = RangesMachine.TestCase
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_long_walk_through_gaps_and_overlaps(seed: int) -> None:
+    machine = RangesMachine()
+    machine.start(MODULUS - seed * 15)
+
+    def check() -> None:
+        machine.holds_what_the_model_holds()
+        machine.the_range_added_to_last_has_the_largest_stamp()
+
+    def add(random: Random) -> None:
+        machine.add(random.randrange(SPAN), random.choice((1, 2, 3, 5, 30)), random.choice((LIMIT, LIMIT, 3)))
+
+    def advance(random: Random) -> None:
+        if random.random() < 0.2:
+            machine.advance(random.randrange(SPAN))
+
+    walk(machine, [add, add, advance, lambda random: machine.span(random.randrange(SPAN))], check, 1500, seed)
 
 
 def test_a_range_far_below_the_limit_of_memory_grows_the_array() -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.support.octets import exact
+from tests.support.walk import near, walk
 from ustack.native import ffi, lib
+
+if TYPE_CHECKING:
+    from random import Random
 
 LEAST_CAPACITY = 512
 
@@ -102,6 +109,32 @@ class RingMachine(RuleBasedStateMachine):
 
 
 TestRing = RingMachine.TestCase
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_long_walk_around_the_capacity(seed: int) -> None:
+    machine = RingMachine()
+    machine.start(seed * 1000 % LEAST_CAPACITY, 0)
+
+    def place(random: Random) -> None:
+        offset = near(random, machine.room())
+        machine.place(offset, random.randbytes(near(random, max(0, machine.room() - offset))))
+
+    def reserve(random: Random) -> None:
+        if machine.ring.capacity < 8000 and random.random() < 0.02:
+            machine.reserve(machine.ring.capacity + near(random, 100), near(random, machine.room()))
+
+    moves: list[Callable[[Random], None]] = [
+        lambda random: machine.write(random.randbytes(near(random, machine.room()))),
+        lambda random: machine.read(near(random, len(machine.ordered))),
+        lambda random: machine.peek(near(random, len(machine.ordered)), near(random, len(machine.ordered))),
+        lambda random: machine.drop(near(random, len(machine.ordered))),
+        lambda random: machine.extend(near(random, machine.room())),
+        place,
+        place,
+        reserve,
+    ]
+    walk(machine, moves, machine.holds_what_the_model_holds, 1500, seed)
 
 
 def test_a_ring_without_memory_takes_and_gives_nothing() -> None:

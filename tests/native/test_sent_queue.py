@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.support.walk import walk
 from ustack.native import ffi, lib
+
+if TYPE_CHECKING:
+    from random import Random
 
 MODULUS = 2**32
 LOST, SACKED, RETRANSMITTED = lib.SENT_LOST, lib.SENT_SACKED, lib.SENT_RETRANSMITTED
@@ -170,8 +174,9 @@ class SentQueueMachine(RuleBasedStateMachine):
         assert lib.sent_queue_mark_sacked(self.queue, self.seq(start), self.seq(start + length), result) == 0
         first, end = self.model.clip(start), self.model.clip(start + length)
         expected = Acknowledged()
-        self.model.cut(first)
-        self.model.cut(end)
+        if first < end:
+            self.model.cut(first)
+            self.model.cut(end)
         for run_end, run in self.model.runs(first, end):
             if not run[0].flags & SACKED:
                 expected.add(run, run_end)
@@ -197,10 +202,10 @@ class SentQueueMachine(RuleBasedStateMachine):
         self.model.cut(offset)
 
     @precondition(lambda self: self.model.bytes)
-    @rule(draw=st.data())
-    def retransmit(self, draw: st.DataObject) -> None:
+    @rule(choice=st.integers(0, 1000))
+    def retransmit(self, choice: int) -> None:
         entries = self.model.indexes()
-        index = draw.draw(st.integers(0, len(entries) - 1))
+        index = choice % len(entries)
         self.now += 1
         lib.sent_queue_retransmitted(self.queue, index, self.now)
         start, end = entries[index]
@@ -261,6 +266,55 @@ class SentQueueMachine(RuleBasedStateMachine):
 
 
 TestSentQueue = SentQueueMachine.TestCase
+
+
+class SentQueueWalker(SentQueueMachine):
+    """Moves that keep the queue long and hit its entries."""
+
+    def place(self, random: Random) -> int:
+        return self.model.una + random.randint(-5, len(self.model.bytes) + 5)
+
+    def push_some(self, random: Random) -> None:
+        if len(self.model.bytes) < 600:
+            flags = random.choice((0, 0, lib.SENT_PUSH, lib.SENT_APP_LIMITED, RETRANSMITTED))
+            self.push(random.randint(1, 40), flags, random.randint(0, 2))
+
+    def acknowledge_some(self, random: Random) -> None:
+        self.acknowledge(self.model.una + random.choice((0, 0, 0, 1, 7, 40, 41, 80, 600)))
+
+    def retransmit_one(self, random: Random) -> None:
+        if self.model.bytes:
+            self.retransmit(random.randrange(1000))
+
+    def mark(self, random: Random) -> None:
+        start, length = self.place(random), random.randint(0, 60)
+        random.choice((self.mark_sacked, self.mark_lost))(start, length)
+
+    def mark_all(self, random: Random) -> None:
+        if random.random() < 0.1:
+            self.mark_all_lost(random.random() < 0.5)
+
+    def look(self, random: Random) -> None:
+        self.find(self.place(random))
+        self.next_lost(random.randrange(60))
+
+    def split_one(self, random: Random) -> None:
+        self.split(self.place(random))
+
+    def check(self) -> None:
+        self.entries_are_those_of_the_model()
+        self.sums_are_those_of_the_bytes()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_long_walk_of_sending_loss_and_acknowledgment(seed: int) -> None:
+    walker = SentQueueWalker()
+    walker.start(MODULUS - seed * 400)
+    moves = [
+        walker.push_some, walker.push_some, walker.push_some, walker.acknowledge_some, walker.retransmit_one,
+        walker.retransmit_one, walker.mark, walker.mark, walker.mark_all, walker.look, walker.split_one,
+    ]  # fmt: skip
+    walk(walker, moves, walker.check, 600, seed)
 
 
 def push(queue: Any, seq: int, end: int, flags: int = 0, xmit_ns: int = 1) -> None:
