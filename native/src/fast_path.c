@@ -4,8 +4,9 @@
 
 #include "ustack/packet.h"
 
-/* The fast path takes in-order data and ordinary acknowledgments of established connections, and datagrams of known flows. It does what
- * tcp/arrival_synchronized.py and tcp/acknowledgment.py would do, step by step, or nothing at all. */
+/* The fast path takes in-order data and ordinary acknowledgments of established connections, and
+ * datagrams of known flows. It does what tcp/arrival_synchronized.py and tcp/acknowledgment.py
+ * would do, step by step, or nothing at all. */
 
 enum {
     FLAG_PSH = 0x08,
@@ -47,7 +48,8 @@ static int timestamps_are_ordinary(const struct tcb *tcb, const struct packet *p
     return packet->has_timestamps && !seq_lt(packet->ts_value, tcb->ts_recent);
 }
 
-/* The acknowledgment: new, or a repetition that comes with data. Anything that could be a duplicate ACK is for Python. */
+/* The acknowledgment: new, or a repetition that comes with data. Anything that could be a duplicate
+ * ACK is for Python. */
 static int ack_is_ordinary(const struct tcb *tcb, const struct packet *packet)
 {
     if (seq_lt(packet->ack, tcb->snd_una) || seq_lt(tcb->snd_nxt, packet->ack)) {
@@ -110,7 +112,8 @@ static void take_acknowledgment(struct tcb *tcb, uint32_t ack, uint64_t now_ns)
 static void take_window(struct tcb *tcb, const struct packet *packet)
 {
     uint32_t window = (uint32_t)packet->window << tcb->snd_wscale;
-    if (!seq_lt(tcb->snd_wl1, packet->seq) && !(tcb->snd_wl1 == packet->seq && seq_le(tcb->snd_wl2, packet->ack))) {
+    if (!seq_lt(tcb->snd_wl1, packet->seq) &&
+        !(tcb->snd_wl1 == packet->seq && seq_le(tcb->snd_wl2, packet->ack))) {
         return;
     }
     tcb->snd_wnd = window;
@@ -137,7 +140,8 @@ static void take_data(struct tcb *tcb, const struct packet *packet)
     tcb->events |= EVENT_READABLE;
 }
 
-static int take_segment(struct fast_path *path, struct tcb *tcb, const struct packet *packet, uint64_t now_ns)
+static int take_segment(struct fast_path *path, struct tcb *tcb, const struct packet *packet,
+                        uint64_t now_ns)
 {
     if (!is_ordinary(tcb, packet) || !room_to_touch(path)) {
         return 0;
@@ -164,7 +168,8 @@ static int take_segment(struct fast_path *path, struct tcb *tcb, const struct pa
     return 1;
 }
 
-static int take_datagram(struct fast_path *path, struct datagram_queue *queue, const struct packet *packet, uint8_t interface)
+static int take_datagram(struct fast_path *path, struct datagram_queue *queue,
+                         const struct packet *packet, uint8_t interface)
 {
     struct datagram datagram = {0};
     if (queue->slow_path_reasons || packet->gso_size || !room_to_touch(path)) {
@@ -190,17 +195,19 @@ static int take_datagram(struct fast_path *path, struct datagram_queue *queue, c
     return 1;
 }
 
-static int take_frame(struct fast_path *path, const struct burst *burst, uint32_t index, uint8_t interface, uint64_t now_ns)
+static int take_frame(struct fast_path *path, const struct burst *burst, uint32_t index,
+                      uint8_t interface, uint64_t now_ns)
 {
     const struct frame *frame = &burst->frames[index];
     struct packet packet;
     struct flow_key key;
     struct flow *flow;
-    if (packet_describe(burst->data + frame->offset, frame->length, frame->flags, frame->gso_size, &packet) != PACKET_OK) {
+    if (packet_describe(burst->data + frame->offset, frame->length, frame->flags, frame->gso_size,
+                        &packet) != PACKET_OK) {
         return 0;
     }
-    flow_key_fill(&key, packet.protocol, packet.version, packet.destination, packet.destination_port, packet.source,
-                  packet.source_port);
+    flow_key_fill(&key, packet.protocol, packet.version, packet.destination,
+                  packet.destination_port, packet.source, packet.source_port);
     flow = flow_table_find(path->flows, &key);
     if (flow == NULL) {
         return 0;
@@ -214,7 +221,8 @@ static int take_frame(struct fast_path *path, const struct burst *burst, uint32_
     return 0;
 }
 
-uint32_t fast_path_receive(struct fast_path *path, const struct burst *burst, uint32_t first, uint8_t interface, uint64_t now_ns)
+uint32_t fast_path_receive(struct fast_path *path, const struct burst *burst, uint32_t first,
+                           uint8_t interface, uint64_t now_ns)
 {
     uint32_t index = first;
     while (index < burst->count && take_frame(path, burst, index, interface, now_ns)) {

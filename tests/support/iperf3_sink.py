@@ -1,7 +1,7 @@
 """The server's side of iperf3's control protocol for TCP tests that send to the server, on any socket module.
 
-The control connection carries one-byte states and JSON with a 4-byte length in front; each data connection starts with the
-control connection's 37-byte cookie.  esnet/iperf, `src/iperf_api.h`.
+The control connection carries one-byte states and JSON with a 4-byte length in front; each data connection starts with
+the control connection's 37-byte cookie.  esnet/iperf, `src/iperf_api.h`.
 """
 
 from __future__ import annotations

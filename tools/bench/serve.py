@@ -3,9 +3,10 @@
 
     serve.py            inside a network namespace made for it, with the device's name in $DEV
 
-Creates that TUN device in the present network namespace, gives the kernel's side 10.9.0.1/24 and fd09::1/64, serves on 10.9.0.2 and
-fd09::2, and prints "ready PID".  TCP and UDP 9001 sink, 9002 source, 9003 echo; a datagram "STAT" to 9001 is answered with the
-number of datagrams received so far, as 8 bytes in host order.  USTACK_OFFLOAD=0 gives the device no offload.
+Creates that TUN device in the present network namespace, gives the kernel's side 10.9.0.1/24 and fd09::1/64, serves on
+10.9.0.2 and fd09::2, and prints "ready PID".  TCP and UDP 9001 sink, 9002 source, 9003 echo; a datagram "STAT" to 9001
+is answered with the number of datagrams received so far, as 8 bytes in host order.  USTACK_OFFLOAD=0 gives the device
+no offload.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def main() -> int:
             threading.Thread(target=serve_stream, args=(port, handle), daemon=True).start()
         for service in (udp_sink, udp_source, udp_echo):
             threading.Thread(target=service, daemon=True).start()
-        print("ready", os.getpid(), flush=True)  # noqa: T201
+        print("ready", os.getpid(), flush=True)
         signal.sigwait((signal.SIGINT, signal.SIGTERM))
     return 0
 
