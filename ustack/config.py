@@ -65,11 +65,15 @@ class TcpConfig:
     """RFC 6928 §2."""
     rto_initial_ns: int = SECOND
     """RFC 6298 §2.1."""
+    rto_after_syn_loss_ns: int = 3 * SECOND
+    """The least RTO of a connection whose SYN timed out, until its first sample.  RFC 6298 §5.7."""
     rto_min_ns: int = 200 * MILLISECOND
     rto_max_ns: int = 120 * SECOND
     delayed_ack_ns: int = 40 * MILLISECOND
-    syn_retries: int = 6
+    syn_retries: int = 7
+    """R2 for a SYN: with back-off 247 s.  Linux has 6, 127 s; RFC 9293 §3.8.3 asks for 3 minutes (MUST-23)."""
     synack_retries: int = 5
+    """As Linux, 63 s: whoever opens passively should not hold what nobody completes."""
     retries1: int = 3
     """R1 of RFC 9293 §3.8.3: retransmissions before the trouble is reported (SHLD-9, SHLD-10)."""
     retries2: int = 15

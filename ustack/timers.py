@@ -9,6 +9,8 @@ from __future__ import annotations
 import heapq
 from typing import Protocol
 
+_SPARE_ENTRIES = 64
+
 
 class Timed(Protocol):
     """Something with deadlines."""
@@ -31,14 +33,32 @@ class TimerQueue:
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Timed]] = []
         self._count = 0
+        self._live = 0
 
     def update(self, owner: Timed) -> None:
         """Note that `owner`'s deadlines have changed."""
         deadline = owner.earliest_deadline()
         if deadline and (not owner.timer_entry_ns or deadline < owner.timer_entry_ns):
+            self._live += not owner.timer_entry_ns
             owner.timer_entry_ns = deadline
             self._count += 1
             heapq.heappush(self._heap, (deadline, self._count, owner))
+            if len(self._heap) > 2 * self._live + _SPARE_ENTRIES:
+                self._drop_dead_entries()
+
+    def forget(self, owner: Timed) -> None:
+        """`owner` has no deadlines any more, and may be gone."""
+        self._live -= bool(owner.timer_entry_ns)
+        owner.timer_entry_ns = 0
+
+    def _drop_dead_entries(self) -> None:
+        """Keep one entry an owner: a deadline that moves to and fro must not fill the queue."""
+        live: dict[int, tuple[int, int, Timed]] = {}
+        for entry in self._heap:
+            if entry[2].timer_entry_ns == entry[0]:
+                live.setdefault(id(entry[2]), entry)
+        self._heap = list(live.values())
+        heapq.heapify(self._heap)
 
     def next_deadline(self) -> int | None:
         """When `advance` is next wanted: at the latest the earliest deadline, perhaps earlier."""
@@ -50,7 +70,7 @@ class TimerQueue:
             deadline, _, owner = heapq.heappop(self._heap)
             if owner.timer_entry_ns != deadline:
                 continue
-            owner.timer_entry_ns = 0
+            self.forget(owner)
             due = owner.earliest_deadline()
             if due and due <= now:
                 owner.expire(now)

@@ -25,20 +25,32 @@ def flush(connection: Connection, now: int) -> None:
     at: int = tcb.acked_at_ns
     if not at:
         return
-    acked = tcb.acked
-    rtt_ns = at - acked.xmit_ns if acked.xmit_ns else 0
-    newly: int = acked.bytes
+    newly: int = tcb.acked.bytes
+    rtt_ns = _round_trip(connection, at)
     if rtt_ns:
         rtt.update(tcb, rtt_ns, connection.tcp.config)
+        tcb.backoff = 0
     tcb.acked = _NOTHING_ACKED[0]
     tcb.acked_at_ns = 0
-    tcb.backoff = 0
+    tcb.retransmits = 0
     tcb.first_retransmit_ns = 0
     if connection.congestion is not None and tcb.in_recovery != lib.RECOVERY_FAST:
         connection.congestion.on_ack(AckSample(now, newly, tcb.flight_before, rtt_ns, tcb.snd_mss))
         publish(connection)
     if is_synchronized(tcb.state):
         retransmission.restart(connection, now)
+
+
+def _round_trip(connection: Connection, at: int) -> int:
+    """The round-trip time that the ACKs tell; 0 where data sent twice were among it (Karn).  RFC 6298 §3 (MUST-18).
+
+    Then only the echoed timestamp can tell which transmission was acknowledged (RFC 7323 §4.1).
+    """
+    acked = connection.tcb.acked
+    echoed, connection.echoed_rtt_ns = connection.echoed_rtt_ns, 0
+    if acked.retransmitted:
+        return echoed
+    return max(at - int(acked.xmit_ns), 1) if acked.xmit_ns else 0
 
 
 def publish(connection: Connection) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ustack.endpoint import WRITABLE
 from ustack.native import ffi, lib
-from ustack.tcp import output, recovery, sequence, window
+from ustack.tcp import output, recovery, sequence, timestamps, window
 from ustack.tcp.segment import Segment
 from ustack.wire.tcp import FIN, SYN
 
@@ -21,13 +21,14 @@ def process(connection: Connection, segment: Segment, now: int) -> None:
     """Take SEG.ACK, which is not beyond SND.NXT, and SEG.WND."""
     tcb = connection.tcb
     una: int = tcb.snd_una
-    offered = segment.window << tcb.snd_wscale
     newly = sequence.gt(segment.ack, una)
     if newly:
+        if tcb.in_recovery and segment.options.timestamps is not None:
+            connection.echoed_rtt_ns = timestamps.round_trip(tcb, segment.options.timestamps[1], now)
         _advance(connection, segment.ack, now)
     changed = False
     if sequence.ge(segment.ack, una):
-        changed = window.take_window(tcb, segment.seq, segment.ack, offered)
+        changed = window.take_window(tcb, segment.seq, segment.ack, segment.window)
         if changed:
             connection.wants_slow_path(lib.SLOW_WINDOW, not tcb.snd_wnd)
     if newly:

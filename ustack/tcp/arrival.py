@@ -9,7 +9,8 @@ import errno
 from typing import TYPE_CHECKING
 
 from ustack.drops import Drop, DropReason
-from ustack.tcp import arrival_synchronized, opening, output, reset, retransmission, sequence
+from ustack.native import ffi, lib
+from ustack.tcp import arrival_synchronized, opening, output, reset, retransmission, sequence, timestamps
 from ustack.tcp import options as tcp_options
 from ustack.tcp.state import ESTABLISHED, SYN_RECEIVED, SYN_SENT, change_state
 from ustack.wire.tcp import ACK, FIN, RST, SYN
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 
 def segment_arrives(connection: Connection, segment: Segment, now: int) -> None:
-    """RFC 9293 §3.10.7.3 or §3.10.7.4, by the state."""
+    """RFC 9293 §3.10.7.3 or §3.10.7.4, by the state.  The window of a SYN is never scaled (RFC 7323 §2.2)."""
+    if not segment.flags & SYN:
+        segment.window <<= connection.tcb.snd_wscale
     if connection.tcb.state == SYN_SENT:
         _in_syn_sent(connection, segment, now)
     else:
@@ -40,15 +43,25 @@ def _in_syn_sent(connection: Connection, segment: Segment, now: int) -> None:
 
 
 def _check_ack(connection: Connection, segment: Segment, now: int) -> bool:
-    """First: whether the segment acknowledges our SYN.  With timestamps, TSecr must be ours too (RFC 7323 §3.2)."""
+    """First: whether the segment acknowledges our SYN; with timestamps, TSecr must be ours too, as in Linux."""
     tcb = connection.tcb
     if not segment.flags & ACK:
         return False
-    if sequence.le(segment.ack, tcb.iss) or sequence.gt(segment.ack, tcb.snd_nxt):
+    ours = sequence.is_within(tcb.iss, segment.ack, tcb.snd_nxt) and _echoes_our_timestamp(connection, segment, now)
+    if not ours:
         if not segment.flags & RST:
             reset.send_reset(connection.tcp, segment, now)
         raise Drop(DropReason.TCP_SYN_SENT_BAD_ACK)
     return True
+
+
+def _echoes_our_timestamp(connection: Connection, segment: Segment, now: int) -> bool:
+    tcb, stamps = connection.tcb, segment.options.timestamps
+    if not tcb.timestamps or stamps is None or not stamps[1]:
+        return True
+    first_sent = lib.sent_queue_at(ffi.addressof(tcb, "sent"), 0).first_sent_ns
+    first = timestamps.value(tcb, first_sent)
+    return sequence.distance(first, stamps[1]) <= sequence.distance(first, timestamps.value(tcb, now))
 
 
 def _check_rst(connection: Connection, segment: Segment, acceptable: bool) -> None:
@@ -73,7 +86,7 @@ def _become_established(connection: Connection, segment: Segment, now: int) -> N
     """<SYN,ACK>: acknowledge it, with data if there is any."""
     tcb = connection.tcb
     change_state(tcb, ESTABLISHED)
-    opening.establish(connection, segment, segment.window, now)
+    opening.establish(connection, segment, now)
     tcb.ack_now = 1
     _take_rest(connection, segment, now)
 
@@ -90,7 +103,9 @@ def _become_syn_received(connection: Connection, segment: Segment, now: int) -> 
 
 def _take_rest(connection: Connection, segment: Segment, now: int) -> None:
     """Data and FIN that came with the SYN,ACK: steps six to eight of the synchronized states."""
+    tcb = connection.tcb
     segment.seq = sequence.add(segment.seq, 1)
     segment.flags &= ~SYN
+    arrival_synchronized.trim(tcb, segment)
     if segment.payload or segment.flags & FIN:
         arrival_synchronized.take_content(connection, segment, now)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ustack.drops import Drop, DropReason
 from ustack.endpoint import READ_HANGUP, READABLE
+from ustack.native import ffi, lib
 from ustack.tcp import acknowledgment, challenge, opening, output, receive_queue, reset, sequence, timeouts, timestamps
 from ustack.tcp.state import (
     CLOSE_WAIT,
@@ -54,6 +55,8 @@ def take_content(connection: Connection, segment: Segment, now: int) -> None:
         return
     check_urg(connection, segment)
     process_text(connection, segment, now)
+    if connection.urgent_seq >= 0:
+        receive_queue.extract_urgent(connection)
     check_fin(connection, segment, now)
 
 
@@ -67,12 +70,13 @@ def check_sequence(connection: Connection, segment: Segment, now: int) -> None:
             raise Drop(DropReason.TCP_RST_OUT_OF_WINDOW)
         if tcb.state == TIME_WAIT and segment.flags & FIN:
             timeouts.enter_time_wait(connection, now)
-        challenge.send_out_of_window_ack(connection, bool(segment.length), now)
+        challenge.answer_unacceptable(connection, segment, now)
         raise Drop(DropReason.TCP_OUT_OF_WINDOW)
+    if segment.flags & (RST | SYN):
+        return
     if segment.options.timestamps is not None and tcb.timestamps:
         timestamps.update_recent(tcb, segment.options.timestamps[0], segment.seq, now)
-    if not segment.flags & RST:
-        _trim(tcb, segment)
+    trim(tcb, segment)
 
 
 def _check_simultaneous_open(connection: Connection, segment: Segment, now: int) -> None:
@@ -91,14 +95,19 @@ def _check_simultaneous_open(connection: Connection, segment: Segment, now: int)
 
 
 def _check_timestamps(connection: Connection, segment: Segment, now: int) -> None:
-    """RFC 7323 §3.2 (a segment must have the option once it was agreed) and §5.3, R1 (PAWS); a RST is exempt."""
+    """RFC 7323 §3.2 (a segment must have the option once it was agreed) and §5.3, R1 (PAWS); a RST is exempt.
+
+    A SYN without the option is of another connection, and is challenged like any.
+    """
     tcb = connection.tcb
     if not tcb.timestamps or segment.flags & RST:
         return
     if segment.options.timestamps is None:
+        if segment.flags & SYN:
+            return
         raise Drop(DropReason.TCP_TIMESTAMP_MISSING)
     if timestamps.is_old(tcb, segment.options.timestamps[0], now):
-        challenge.send_out_of_window_ack(connection, bool(segment.length), now)
+        challenge.answer_unacceptable(connection, segment, now)
         raise Drop(DropReason.TCP_PAWS)
 
 
@@ -119,14 +128,10 @@ def _is_acceptable(tcb: Any, segment: Segment) -> bool:
     return sequence.lt(segment.seq, edge) and sequence.gt(segment.end, nxt)
 
 
-def _trim(tcb: Any, segment: Segment) -> None:
+def trim(tcb: Any, segment: Segment) -> None:
     """Cut off what is before RCV.NXT and what is beyond the window."""
     early = sequence.distance(segment.seq, tcb.rcv_nxt)
     if sequence.lt(segment.seq, tcb.rcv_nxt):
-        if segment.flags & SYN:
-            segment.flags &= ~SYN
-            segment.seq = sequence.add(segment.seq, 1)
-            early -= 1
         segment.payload = segment.payload[early:]
         segment.seq = sequence.add(segment.seq, early)
         tcb.ack_now = 1
@@ -162,10 +167,17 @@ def check_security(connection: Connection, segment: Segment) -> None:
 
 
 def check_syn(connection: Connection, segment: Segment, now: int) -> None:
-    """Fourth: a SYN on a connection that has had its own is challenged.  RFC 5961 §4.2."""
-    if segment.flags & SYN:
-        challenge.send_challenge_ack(connection, now)
-        raise Drop(DropReason.TCP_SYN_IN_WINDOW)
+    """Fourth: a SYN on a connection that has had its own is challenged.  RFC 5961 §4.2.
+
+    In SYN-RECEIVED after a passive open it returns the connection to LISTEN.
+    """
+    if not segment.flags & SYN:
+        return
+    if connection.listener is not None:
+        connection.fail(0)
+        raise Drop(DropReason.TCP_SYN_IN_WINDOW, "back to LISTEN")
+    challenge.send_challenge_ack(connection, now)
+    raise Drop(DropReason.TCP_SYN_IN_WINDOW)
 
 
 def check_ack(connection: Connection, segment: Segment, now: int) -> None:
@@ -196,7 +208,7 @@ def _complete_open(connection: Connection, segment: Segment, now: int) -> None:
     if listener is not None and not listener.has_room():
         raise Drop(DropReason.TCP_BACKLOG_FULL)
     change_state(tcb, ESTABLISHED)
-    opening.establish(connection, segment, segment.window << tcb.snd_wscale, now)
+    opening.establish(connection, segment, now)
     if listener is not None:
         listener.established(connection)
     elif connection.fin_queued:
@@ -231,10 +243,9 @@ def process_text(connection: Connection, segment: Segment, now: int) -> None:
         return
     if tcb.refuses_data:
         output.send_reset(connection, now)
-        connection.fail(0)
+        connection.fail(errno.ECONNRESET)
         raise Drop(DropReason.TCP_DATA_AFTER_CLOSE)
     receive_queue.take(connection, segment, now)
-    receive_queue.extract_urgent(connection)
 
 
 def check_fin(connection: Connection, segment: Segment, now: int) -> None:
@@ -245,11 +256,15 @@ def check_fin(connection: Connection, segment: Segment, now: int) -> None:
             timeouts.enter_time_wait(connection, now)
             tcb.ack_now = 1
             return
-        connection.fin_seq = sequence.add(segment.seq, len(segment.payload))
-    if tcb.fin_received or connection.fin_seq != tcb.rcv_nxt:
-        if segment.flags & FIN:
+        if not segment.payload:
             tcb.ack_now = 1
+        if not tcb.fin_received:
+            connection.fin_seq = sequence.add(segment.seq, len(segment.payload))
+            connection.wants_slow_path(lib.SLOW_OUT_OF_ORDER, True)
+    if tcb.fin_received or connection.fin_seq != tcb.rcv_nxt:
         return
+    lib.ranges_release(ffi.addressof(tcb, "out_of_order"))
+    connection.wants_slow_path(lib.SLOW_OUT_OF_ORDER, False)
     tcb.rcv_nxt = sequence.add(tcb.rcv_nxt, 1)
     tcb.rcv_wnd = max(tcb.rcv_wnd - 1, 0)
     tcb.fin_received = 1

@@ -120,6 +120,8 @@ def send(connection: Connection, data: Any, flags: int, now: int) -> int:
         _output_corked(connection, now)
     else:
         output.output(connection, now)
+    if flags & MSG_OOB and sequence.gt(tcb.snd_up, tcb.snd_nxt):
+        output.send_ack(connection, now)
     return int(taken)
 
 
@@ -153,16 +155,16 @@ def receive_into(connection: Connection, buffer: Any, flags: int, now: int) -> t
     tcb = connection.tcb
     space = ffi.from_buffer(buffer)
     wanted = len(space)
-    available = tcb.rcv_ring.length
-    if connection.urgent_seq >= 0:
-        available = _up_to_mark(connection, available)
-    if not available or not wanted:
-        return _nothing_to_read(connection, wanted), None, 0
+    start, available = _readable_part(connection)
     ring = ffi.addressof(tcb, "rcv_ring")
     count = min(wanted, available)
-    if flags & MSG_PEEK:
-        lib.ring_peek(ring, 0, space, count)
+    if flags & MSG_PEEK and count:
+        lib.ring_peek(ring, start, space, count)
         return count, None, 0
+    if connection.urgent_seq >= 0 and wanted and not flags & MSG_PEEK:
+        _pass_mark(connection, start)
+    if not count:
+        return _nothing_to_read(connection, wanted), None, 0
     if flags & MSG_TRUNC:
         lib.ring_drop(ring, count)
     else:
@@ -190,20 +192,31 @@ def after_read(connection: Connection, now: int) -> None:
         output.send_ack(connection, now)
 
 
-def _up_to_mark(connection: Connection, available: int) -> int:
-    """Reading stops before the urgent byte; standing first, it is taken out of the stream (or read, if in line)."""
+def _readable_part(connection: Connection) -> tuple[int, int]:
+    """Where the next bytes to read begin in the ring, and how many there are up to the urgent mark."""
     tcb = connection.tcb
-    offset = sequence.distance(receive_queue.first_unread(tcb), connection.urgent_seq)
-    if offset >= available:
-        return available
-    if offset:
-        return offset
+    available: int = tcb.rcv_ring.length
+    if connection.urgent_seq < 0:
+        return 0, available
+    mark = sequence.distance(receive_queue.first_unread(tcb), connection.urgent_seq)
+    if mark:
+        return 0, min(mark, available)
+    skipped = min(available, 0 if connection.options.out_of_band_inline else 1)
+    return skipped, available - skipped
+
+
+def _pass_mark(connection: Connection, skipped: int) -> None:
+    """Standing at the mark, go on: the urgent byte leaves the stream, unless it stays in line."""
+    if not at_mark(connection):
+        return
     connection.urgent_seq = connection.urgent_byte = -1
-    connection.wants_slow_path(lib.SLOW_URGENT, sequence.gt(tcb.snd_up, tcb.snd_una))
-    if not connection.options.out_of_band_inline:
-        lib.ring_drop(ffi.addressof(tcb, "rcv_ring"), 1)
-        return available - 1
-    return available
+    connection.wants_slow_path(lib.SLOW_URGENT, sequence.gt(connection.tcb.snd_up, connection.tcb.snd_una))
+    lib.ring_drop(ffi.addressof(connection.tcb, "rcv_ring"), skipped)
+
+
+def readable_bytes(connection: Connection) -> int:
+    """How many bytes a receive would give now."""
+    return _readable_part(connection)[1]
 
 
 def _receive_urgent(connection: Connection, buffer: Any, flags: int) -> tuple[int, Address | None, int]:
@@ -246,6 +259,8 @@ def shutdown(connection: Connection, how: int, now: int) -> None:
     if how != SHUT_RD:
         _queue_fin(connection, now)
         connection.raise_event(WRITABLE)
+    if connection.read_shutdown and connection.fin_queued:
+        connection.tcb.refuses_data = 1
 
 
 def close(connection: Connection, now: int) -> None:
@@ -262,8 +277,14 @@ def close(connection: Connection, now: int) -> None:
     if state in (CLOSED, SYN_SENT):
         connection.tcp.delete(connection)
         return
-    unread = tcb.rcv_ring.length and state != TIME_WAIT
-    if unread or (connection.options.linger_ns == 0 and state != TIME_WAIT):
+    if state == TIME_WAIT:
+        lib.ring_release(ffi.addressof(tcb, "rcv_ring"))
+        return
+    if tcb.rcv_ring.length:
+        output.send_reset(connection, now)
+        connection.tcp.delete(connection)
+        return
+    if connection.options.linger_ns == 0:
         abort(connection, now)
         return
     tcb.refuses_data = 1

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from ustack.config import SECOND
 from ustack.tcp import output
+from ustack.wire.tcp import SYN
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
+    from ustack.tcp.segment import Segment
 
 
 class ChallengeLimit:
@@ -40,9 +42,15 @@ def send_challenge_ack(connection: Connection, now: int) -> None:
         output.send_ack(connection, now)
 
 
-def send_out_of_window_ack(connection: Connection, has_data: bool, now: int) -> None:
-    """The answer to an unacceptable segment; empty ones are answered seldom, so that two ends never play ping-pong."""
-    if has_data:
+def answer_unacceptable(connection: Connection, segment: Segment, now: int) -> None:
+    """An ACK for an unacceptable segment.
+
+    A SYN gets a challenge ACK (RFC 5961 §4.2); empty segments are answered seldom, so that two ends never play
+    ping-pong.
+    """
+    if segment.flags & SYN:
+        send_challenge_ack(connection, now)
+    elif segment.length:
         output.send_ack(connection, now)
     elif now - connection.last_out_of_window_ns >= connection.tcp.config.invalid_ack_interval_ns:
         connection.last_out_of_window_ns = now

@@ -31,7 +31,7 @@ def check_congestion_control(name: str | None) -> None:
 def _ip_options(connection: Connection, now: int) -> None:
     """MUST-48, MUST-49, SHLD-21: DSCP and TTL count from the next segment on."""
     if connection.opened and connection.tcb.state:
-        connection.tcp.apply_ip_options(connection)
+        connection.tcp.apply_ip_options(connection, now)
 
 
 def _sharing(connection: Connection, now: int) -> None:

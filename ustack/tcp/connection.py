@@ -40,9 +40,9 @@ class Connection(Endpoint):
     """A TCP connection, from before its OPEN until its TCB is deleted."""
 
     __slots__ = (
-        "binding", "congestion", "fin_queued", "fin_seq", "interface", "last_challenge_ns", "last_out_of_window_ns",
-        "listener", "max_segment", "opened", "orphaned", "read_shutdown", "soft_error", "tcb", "tcp", "timer_entry_ns",
-        "urgent_byte", "urgent_seq",
+        "binding", "congestion", "echoed_rtt_ns", "fin_queued", "fin_seq", "interface", "last_challenge_ns",
+        "last_out_of_window_ns", "listener", "max_segment", "opened", "orphaned", "read_shutdown", "soft_error", "tcb",
+        "tcp", "timer_entry_ns", "urgent_byte", "urgent_seq",
     )  # fmt: skip
 
     def __init__(self, tcp: TcpProtocol, family: int, kind: int, protocol: int) -> None:
@@ -72,6 +72,8 @@ class Connection(Endpoint):
         """
         self.fin_seq = -1
         """The sequence number of a FIN that arrived ahead of missing data; -1 for none."""
+        self.echoed_rtt_ns = 0
+        """The round-trip time by the timestamp that the last ACK in recovery has echoed; 0 for none."""
         self.last_challenge_ns = -(1 << 62)
         self.last_out_of_window_ns = -(1 << 62)
         self.urgent_byte = -1
@@ -106,7 +108,7 @@ class Connection(Endpoint):
             bits |= READABLE | READ_HANGUP
             if ended or self.fin_queued:
                 bits |= HANGUP
-        elif tcb.rcv_ring.length:
+        elif calls.readable_bytes(self):
             bits |= READABLE
         if ended or self.fin_queued or (can_send(state) and tcb.snd_ring.length < self.send_limit):
             bits |= WRITABLE

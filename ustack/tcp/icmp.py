@@ -50,7 +50,9 @@ def _packet_too_big(connection: Connection, mtu: int, now: int) -> None:
     """
     tcp, tcb = connection.tcp, connection.tcb
     assert connection.remote_address is not None, "an open connection has a remote address"
-    tcp.ip.path_mtu.learn(connection.remote_address, mtu, now)
+    assert connection.interface is not None, "an open connection has a route"
+    tcp.ip.path_mtu.learn(connection.remote_address, mtu, now, current=connection.interface.mtu)
+    tcp.apply_ip_options(connection, now)
     before = connection.max_segment
     opening.size_segments(connection, now)
     if connection.max_segment < before and tcb.state not in (SYN_SENT, SYN_RECEIVED):

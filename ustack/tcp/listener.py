@@ -84,7 +84,9 @@ class Listener(Endpoint):
         child.options = replace(self.options)
         child.listener = self
         try:
-            opening.create_tcb(child, segment.local, segment.local_port, segment.remote, segment.remote_port, now)
+            opening.create_tcb(
+                child, segment.local, segment.local_port, segment.remote, segment.remote_port, now, segment.previous_nxt
+            )
         except OSError as problem:
             raise Drop(DropReason.TCP_NO_RETURN_ROUTE, str(problem)) from problem
         child.binding = tcp.ports.share(self.binding, child, segment.local)
@@ -157,6 +159,8 @@ class Listener(Endpoint):
 
     def close(self, now: int) -> None:
         """Stop listening; connections that nobody has accepted are reset."""
+        if self not in self.tcp.connections:
+            return
         self._drop_children(now)
         self.tcp.release(self)
 

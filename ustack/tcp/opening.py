@@ -12,7 +12,7 @@ from ustack import errors
 from ustack.constants import IPPROTO_TCP
 from ustack.endpoint import WRITABLE
 from ustack.native import ffi, lib
-from ustack.tcp import ack_sample, congestion, sequence, timeouts
+from ustack.tcp import ack_sample, congestion, sequence, time_wait, timeouts
 from ustack.tcp import options as tcp_options
 
 if TYPE_CHECKING:
@@ -31,9 +31,18 @@ def _new_tcb() -> Any:
 
 
 def create_tcb(
-    connection: Connection, local: bytes, local_port: int, remote: bytes, remote_port: int, now: int
+    connection: Connection,
+    local: bytes,
+    local_port: int,
+    remote: bytes,
+    remote_port: int,
+    now: int,
+    previous_nxt: int | None = None,
 ) -> None:
-    """Give the connection its TCB, route and place in the flow table.  Raises the OSError of the route, or ENOMEM."""
+    """Give the connection its TCB, route and place in the flow table.  Raises the OSError of the route, or ENOMEM.
+
+    `previous_nxt` is SND.NXT of an incarnation in TIME-WAIT that this one replaces.
+    """
     tcp = connection.tcp
     connection.interface = tcp.ip.output_interface(remote, local)
     tcb = _new_tcb()
@@ -45,9 +54,10 @@ def create_tcb(
     connection.remote_address, connection.remote_port = remote, remote_port
     connection.tcb = tcb
     connection.opened = True
-    tcp.apply_ip_options(connection)
+    tcp.apply_ip_options(connection, now)
     config = tcp.config
-    tcb.iss = tcp.isn.choose(local, local_port, remote, remote_port, now)
+    chosen = tcp.isn.choose(local, local_port, remote, remote_port, now)
+    tcb.iss = time_wait.initial_sequence_number(chosen, previous_nxt)
     tcb.snd_una = tcb.snd_nxt = tcb.snd_up = tcb.recovery_point = tcb.snd_sml = tcb.iss
     tcb.snd_ring_seq = sequence.add(tcb.iss, 1)
     tcb.ts_offset = tcp.isn.timestamp_offset(local, local_port, remote, remote_port)
@@ -70,14 +80,15 @@ def size_segments(connection: Connection, now: int) -> None:
     size = min(tcb.peer_mss, tcp.path_segment_size(connection, now))
     if connection.options.max_segment:
         size = min(size, connection.options.max_segment)
+    size = max(size, tcp.config.mss_min)
     connection.max_segment = size
     tcb.snd_mss = size - (tcp_options.TIMESTAMPS_LENGTH if tcb.timestamps else 0)
 
 
-def establish(connection: Connection, segment: Segment, window: int, now: int) -> None:
+def establish(connection: Connection, segment: Segment, now: int) -> None:
     """Both SYNs are acknowledged: SND.WND, the controller, the first RTT sample, keep-alive."""
     tcb = connection.tcb
-    tcb.snd_wnd = tcb.snd_max_wnd = window
+    tcb.snd_wnd = tcb.snd_max_wnd = segment.window
     tcb.snd_wl1, tcb.snd_wl2 = segment.seq, segment.ack
     lib.sent_queue_acknowledge(ffi.addressof(tcb, "sent"), segment.ack, ffi.addressof(tcb, "acked"))
     tcb.acked_at_ns = now
@@ -85,11 +96,20 @@ def establish(connection: Connection, segment: Segment, window: int, now: int) -
     tcb.snd_up = tcb.snd_sml = segment.ack
     tcb.last_ack_sent = tcb.rcv_nxt
     ack_sample.flush(connection, now)
-    mss: int = tcb.snd_mss
-    config = connection.tcp.config
-    initial = min(config.initial_window_segments * mss, max(2 * mss, config.initial_window_segments * 1460))
-    name = connection.options.congestion_control or config.congestion_control
-    connection.congestion = congestion.create(name, mss, initial)
+    if tcb.retransmissions:
+        tcb.backoff = 0
+        tcb.rto_ns = max(tcb.rto_ns, connection.tcp.config.rto_after_syn_loss_ns)
+    name = connection.options.congestion_control or connection.tcp.config.congestion_control
+    connection.congestion = congestion.create(name, tcb.snd_mss, _initial_window(connection))
     ack_sample.publish(connection)
     timeouts.start_keepalive(connection, now)
     connection.raise_event(WRITABLE)
+
+
+def _initial_window(connection: Connection) -> int:
+    """RFC 6928 §2; one segment if the SYN had to be sent again (RFC 5681 §3.1)."""
+    mss: int = connection.tcb.snd_mss
+    if connection.tcb.retransmissions:
+        return mss
+    segments = connection.tcp.config.initial_window_segments
+    return min(segments * mss, max(2 * mss, segments * 1460))

@@ -110,6 +110,19 @@ def _send_new(connection: Connection, options: bytes, now: int) -> None:
             return
 
 
+def override(connection: Connection, now: int) -> None:
+    """Send one segment of what was held back until the override time-out.  RFC 9293 §3.8.6.2.1 (MUST-60)."""
+    tcb = connection.tcb
+    options = tcp_options.data_options(tcb, now)
+    tcb.snd_mss = connection.max_segment - len(options)
+    pending = unsent_bytes(tcb)
+    usable = window.usable_window(tcb)
+    length = min(pending, usable, tcb.snd_mss)
+    fin = connection.fin_queued and length == pending and usable > length
+    _send_segment(connection, length, pending, fin, options, now)
+    retransmission.watch(connection, now)
+
+
 def _restart_after_idle(connection: Connection) -> None:
     """RFC 5681 §4.1: what was learned about the path is out of date."""
     assert connection.congestion is not None, "a synchronized connection has a controller"
@@ -150,7 +163,7 @@ def _may_send_small(connection: Connection) -> bool:
         return True
     if connection.options.cork:
         return False
-    return connection.options.no_delay or sequence.le(tcb.snd_sml, tcb.snd_una)
+    return connection.options.no_delay or not sequence.is_within(tcb.snd_una, tcb.snd_sml, tcb.snd_nxt)
 
 
 def _send_segment(connection: Connection, length: int, pending: int, fin: bool, options: bytes, now: int) -> bool:
@@ -228,12 +241,15 @@ def send_ack(connection: Connection, now: int) -> None:
 def send_probe(connection: Connection, now: int) -> None:
     """An empty segment just before SND.UNA: it is not acceptable, so the peer must answer with its state.
 
-    Used for keep-alives (SHLD-12) and for zero windows.
+    Used for keep-alives (SHLD-12) and for zero windows.  Urgent data are told of by an acceptable one before it.
     # DEVIATION RFC 9293 §3.8.6.1: the window probe carries no byte of new data, as in Linux: nothing has to be taken
     back.
     """
     tcb = connection.tcb
-    transmit(connection, sequence.add(tcb.snd_una, -1), ACK, 0, tcp_options.data_options(tcb, now))
+    options = tcp_options.data_options(tcb, now)
+    if sequence.gt(tcb.snd_up, tcb.snd_una):
+        transmit(connection, tcb.snd_una, ACK, 0, options)
+    transmit(connection, sequence.add(tcb.snd_una, -1), ACK, 0, options)
 
 
 def send_syn(connection: Connection, now: int) -> bool:

@@ -17,17 +17,16 @@ from ustack.drops import Drop, DropReason
 from ustack.endpoint import Endpoint
 from ustack.entropy import Entropy
 from ustack.native import ffi, lib
-from ustack.tcp import arrival, fast_path, icmp, reset, sequence
+from ustack.tcp import arrival, fast_path, icmp, reset, time_wait
 from ustack.tcp.challenge import ChallengeLimit
 from ustack.tcp.connection import CLOSED_TCB, Connection
 from ustack.tcp.isn import InitialSequenceNumbers
 from ustack.tcp.listener import Listener
 from ustack.tcp.segment import Segment
-from ustack.tcp.state import CLOSED, TIME_WAIT, change_state
+from ustack.tcp.state import CLOSED, change_state
 from ustack.timers import TimerQueue
 from ustack.wire import tcp as wire_tcp
 from ustack.wire import tcp_options
-from ustack.wire.tcp import ACK, RST, SYN
 
 if TYPE_CHECKING:
     from ustack.flow import FlowTable
@@ -126,17 +125,27 @@ class TcpProtocol:
         """Check a segment, find its connection or listener, and let it arrive there."""
         segment = self._parse(packet)
         owner = self.flows.find(IPPROTO_TCP, segment.local, segment.local_port, segment.remote, segment.remote_port)
-        if isinstance(owner, Connection) and not self._may_be_replaced(owner, segment):
+        if isinstance(owner, Connection) and not self._is_replaced(owner, segment):
             self.touch(owner)
             arrival.segment_arrives(owner, segment, now)
             return
-        listener = self.ports.lookup(
-            IPPROTO_TCP, segment.local, segment.local_port, segment.remote, segment.remote_port
-        )
-        if isinstance(listener, Listener):
+        listener = self._listener_for(segment)
+        if listener is not None:
             listener.segment_arrives(segment, now)
         else:
             reset.answer_closed(self, segment, now)
+
+    def _listener_for(self, segment: Segment) -> Listener | None:
+        found = self.ports.lookup(IPPROTO_TCP, segment.local, segment.local_port, segment.remote, segment.remote_port)
+        return found if isinstance(found, Listener) else None
+
+    def _is_replaced(self, connection: Connection, segment: Segment) -> bool:
+        """Whether a SYN for a listener takes the place of a connection in TIME-WAIT, which is deleted then."""
+        if not time_wait.is_new_incarnation(connection.tcb, segment) or self._listener_for(segment) is None:
+            return False
+        segment.previous_nxt = connection.tcb.snd_nxt
+        connection.fail(0)
+        return True
 
     def _parse(self, packet: Packet) -> Segment:
         header = wire_tcp.parse(packet.payload)
@@ -161,19 +170,6 @@ class TcpProtocol:
             gso_size=packet.gso_size,
             traffic_class=packet.traffic_class,
         )
-
-    def _may_be_replaced(self, connection: Connection, segment: Segment) -> bool:
-        """A SYN that is newer than a connection in TIME-WAIT takes its place.  RFC 9293 §3.6.1 (MAY-2), RFC 6191 §2."""
-        tcb = connection.tcb
-        if tcb.state != TIME_WAIT or segment.flags & (SYN | RST | ACK) != SYN:
-            return False
-        stamps = segment.options.timestamps
-        newer = sequence.gt(segment.seq, tcb.rcv_nxt)
-        if stamps is not None and tcb.timestamps:
-            newer = newer or sequence.gt(stamps[0], tcb.ts_recent)
-        if newer:
-            connection.fail(0)
-        return newer
 
     def icmp_error(self, error: IcmpError, now: int) -> None:
         """An ICMP error that quotes a segment.  Raises Drop if that was none of ours."""
@@ -211,12 +207,13 @@ class TcpProtocol:
     # What connections need of the rest.
 
     def receive_mss(self, connection: Connection) -> int:
-        """The MSS that we announce: what the interface takes, less the fixed headers.
+        """The MSS that we announce: what the interface takes, less the fixed headers; or less, if the user wants.
 
         RFC 9293 §3.7.1 (MUST-67), RFC 6691.
         """
         assert connection.interface is not None, "an open connection has a route"
-        return min(connection.interface.mtu, 65_535) - self._headers(connection)
+        size = min(connection.interface.mtu, 65_535) - self._headers(connection)
+        return min(size, connection.options.max_segment or size)
 
     def path_segment_size(self, connection: Connection, now: int) -> int:
         """Options and payload of the largest segment that the path takes now."""
@@ -226,7 +223,7 @@ class TcpProtocol:
     def _headers(self, connection: Connection) -> int:
         return (20 if connection.tcb.version == 4 else 40) + _TCP_HEADER
 
-    def apply_ip_options(self, connection: Connection) -> None:
+    def apply_ip_options(self, connection: Connection, now: int) -> None:
         """Copy TTL, traffic class and flow label to the TCB, where the segment builder finds them.
 
         MUST-48, MUST-49.
@@ -234,7 +231,9 @@ class TcpProtocol:
         tcb, options = connection.tcb, connection.options
         tcb.ttl = options.ttl if options.ttl is not None else self.ip.config.ttl
         tcb.traffic_class = options.traffic_class
-        tcb.dont_fragment = options.path_mtu_discovery
+        tcb.dont_fragment = options.path_mtu_discovery and not self.ip.path_mtu.must_allow_fragmentation(
+            connection.remote_address or b"", now
+        )
         if tcb.version == 6 and connection.local_address is not None and connection.remote_address is not None:
             tcb.flow_label = self.ip.flow_label(
                 connection.local_address, connection.remote_address, IPPROTO_TCP, tcb.local_port, tcb.remote_port
@@ -267,6 +266,7 @@ class TcpProtocol:
             self.blocked.pop(connection, None)
             for timer in range(lib.TIMER_COUNT):
                 tcb.deadline_ns[timer] = 0
+            self.timers.forget(connection)
             lib.ring_release(ffi.addressof(tcb, "snd_ring"))
             lib.sent_queue_release(ffi.addressof(tcb, "sent"))
             if connection.listener is not None:

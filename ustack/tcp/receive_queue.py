@@ -121,7 +121,7 @@ def extract_urgent(connection: Connection) -> None:
 
     It leaves the stream when read over.
     """
-    if connection.urgent_seq < 0 or connection.urgent_byte != -1 or connection.options.out_of_band_inline:
+    if connection.urgent_byte != -1 or connection.options.out_of_band_inline:
         return
     tcb = connection.tcb
     offset = sequence.distance(first_unread(tcb), connection.urgent_seq)

@@ -6,7 +6,7 @@ lost.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
 from ustack.tcp import ack_sample, output, sequence
@@ -20,21 +20,25 @@ _DUPLICATE_THRESHOLD = 3
 
 
 def on_duplicate_ack(connection: Connection, now: int) -> None:
-    """One more duplicate ACK; the third begins fast recovery, unless it tells of the last one still.
+    """One more duplicate ACK.  Two allow limited transmit (RFC 3042), the third begins fast recovery.
 
-    RFC 6582 §3.2, step 1.
+    Unless it tells of the last recovery still: then it counts no more than the second.  RFC 6582 §3.2, step 1.
     """
     tcb = connection.tcb
-    if tcb.in_recovery == lib.RECOVERY_TIMEOUT:
+    outside = tcb.in_recovery == lib.RECOVERY_NONE
+    third = outside and tcb.dup_acks + 1 == _DUPLICATE_THRESHOLD
+    if tcb.in_recovery == lib.RECOVERY_TIMEOUT or (third and _last_recovery_is_unacknowledged(tcb)):
         return
     tcb.dup_acks += 1
     connection.wants_slow_path(lib.SLOW_RECOVERY, True)
-    if (
-        tcb.in_recovery == lib.RECOVERY_NONE
-        and tcb.dup_acks == _DUPLICATE_THRESHOLD
-        and sequence.gt(tcb.snd_una, tcb.recovery_point)
-    ):
+    if third:
         _enter_fast_recovery(connection, now)
+
+
+def _last_recovery_is_unacknowledged(tcb: Any) -> bool:
+    """Whether SND.UNA has not gone beyond `recovery_point`, which may also lie far behind."""
+    una: int = tcb.snd_una
+    return bool(una == tcb.recovery_point) or sequence.is_within(una, tcb.recovery_point, tcb.snd_nxt)
 
 
 def on_acknowledged(connection: Connection, acked: int, now: int) -> None:
@@ -43,14 +47,11 @@ def on_acknowledged(connection: Connection, acked: int, now: int) -> None:
     if tcb.in_recovery == lib.RECOVERY_FAST and sequence.lt(tcb.snd_una, tcb.recovery_point):
         _on_partial_ack(connection, acked, now)
         return
-    was = tcb.in_recovery
     tcb.dup_acks = 0
-    if was and sequence.ge(tcb.snd_una, tcb.recovery_point):
+    if tcb.in_recovery == lib.RECOVERY_FAST:
+        _leave_fast_recovery(connection, now)
+    elif tcb.in_recovery and sequence.ge(tcb.snd_una, tcb.recovery_point):
         tcb.in_recovery = lib.RECOVERY_NONE
-        if was == lib.RECOVERY_FAST:
-            assert connection.congestion is not None, "a synchronized connection has a controller"
-            connection.congestion.on_recovered(_loss_sample(connection, now))
-            ack_sample.publish(connection)
     connection.wants_slow_path(lib.SLOW_RECOVERY, bool(tcb.in_recovery))
 
 
@@ -74,11 +75,24 @@ def _enter_fast_recovery(connection: Connection, now: int) -> None:
     tcb = connection.tcb
     assert connection.congestion is not None, "a synchronized connection has a controller"
     ack_sample.flush(connection, now)
-    connection.congestion.on_loss(_loss_sample(connection, now))
+    sample = _loss_sample(connection, now)
+    # What is out beyond cwnd was sent by limited transmit, and does not count: RFC 5681 §3.2, step 2.
+    sample.flight = min(sample.flight, tcb.cwnd)
+    connection.congestion.on_loss(sample)
     ack_sample.publish(connection)
     tcb.in_recovery = lib.RECOVERY_FAST
     tcb.recovery_point = tcb.snd_nxt
-    _retransmit_first(connection, now)
+    retransmit_first(connection, now)
+
+
+def _leave_fast_recovery(connection: Connection, now: int) -> None:
+    """A full acknowledgment.  It is told to nobody else: it must not open the window a second time."""
+    tcb = connection.tcb
+    assert connection.congestion is not None, "a synchronized connection has a controller"
+    ack_sample.flush(connection, now)
+    tcb.in_recovery = lib.RECOVERY_NONE
+    connection.congestion.on_recovered(_loss_sample(connection, now))
+    ack_sample.publish(connection)
 
 
 def _on_partial_ack(connection: Connection, acked: int, now: int) -> None:
@@ -86,10 +100,10 @@ def _on_partial_ack(connection: Connection, acked: int, now: int) -> None:
     tcb = connection.tcb
     arrived = max(acked // tcb.snd_mss - 1, 0)
     tcb.dup_acks = max(tcb.dup_acks - arrived, 0)
-    _retransmit_first(connection, now)
+    retransmit_first(connection, now)
 
 
-def _retransmit_first(connection: Connection, now: int) -> None:
+def retransmit_first(connection: Connection, now: int) -> None:
     """Send the first segment that is not acknowledged again, whatever cwnd says."""
     tcb = connection.tcb
     sent = ffi.addressof(tcb, "sent")

@@ -20,11 +20,14 @@ def backed_off_rto(tcb: Any, limit_ns: int) -> int:
 def watch(connection: Connection, now: int) -> None:
     """See that the right timer runs.
 
-    RTO while anything is outstanding, persist while only the window forbids to send.
+    RTO while anything is outstanding; persist while something keeps back what there is to send: a closed window
+    (SHLD-29), or Nagle, a cork and silly-window avoidance, whose override time-out it is then (RFC 9293 §3.8.6.2.1).
     """
     tcb = connection.tcb
     if tcb.sent.count:
         if tcb.retransmit_kind != lib.RETRANSMIT_RTO:
+            if tcb.retransmit_kind == lib.RETRANSMIT_PERSIST:
+                tcb.backoff = 0
             _arm(connection, lib.RETRANSMIT_RTO, now)
     elif _has_unsent(connection):
         if tcb.retransmit_kind != lib.RETRANSMIT_PERSIST:
@@ -56,8 +59,12 @@ def disarm(tcb: Any) -> None:
 
 def _arm(connection: Connection, kind: int, now: int) -> None:
     tcb = connection.tcb
+    deadline = now + backed_off_rto(tcb, connection.tcp.config.rto_max_ns)
+    limit = connection.options.user_timeout_ns
+    if limit and tcb.first_retransmit_ns:
+        deadline = max(min(deadline, tcb.first_retransmit_ns + limit), now)
     tcb.retransmit_kind = kind
-    tcb.deadline_ns[_SLOT] = now + backed_off_rto(tcb, connection.tcp.config.rto_max_ns)
+    tcb.deadline_ns[_SLOT] = deadline
     connection.tcp.timers.update(connection)
 
 

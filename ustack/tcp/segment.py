@@ -24,11 +24,14 @@ class Segment:
     ack: int
     flags: int
     window: int
+    """SEG.WND: as on the wire, in bytes once the segment has arrived at its connection."""
     urgent_pointer: int
     options: TcpOptions
     payload: memoryview
     gso_size: int
     traffic_class: int
+    previous_nxt: int | None = None
+    """SND.NXT of the connection in TIME-WAIT whose place this SYN takes."""
 
     @property
     def length(self) -> int:

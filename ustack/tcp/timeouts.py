@@ -9,12 +9,15 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import ack_sample, output, recovery, retransmission
-from ustack.tcp import options as tcp_options
+from ustack.tcp import ack_sample, output, recovery, retransmission, window
 from ustack.tcp.state import FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, TIME_WAIT, change_state
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
+
+
+_COUNT_MAX = 255
+"""Where the counters of the TCB stand still."""
 
 
 def expire(connection: Connection, now: int) -> None:
@@ -37,23 +40,38 @@ def _retransmit_slot(connection: Connection, now: int) -> None:
 
 
 def _syn_timeout(connection: Connection, now: int) -> None:
-    """R2 for a SYN is reached after 1+2+…+64 s and one more wait.
-
-    Over 3 minutes with a 120 s limit (MUST-22, MUST-23).
-    """
+    """Send the SYN again, or give up: after 1+2+…+64 s and one more wait of 120 s (MUST-22, MUST-23)."""
     tcb, config = connection.tcb, connection.tcp.config
-    retries = config.synack_retries if connection.listener is not None else config.syn_retries
-    if connection.options.syn_retries is not None and connection.listener is None:
-        retries = connection.options.syn_retries
-    if tcb.backoff >= retries:
+    _note_trouble(connection)
+    retries = config.synack_retries
+    if connection.listener is None:
+        retries = config.syn_retries if connection.options.syn_retries is None else connection.options.syn_retries
+    if tcb.retransmits >= retries or _user_timeout_is_over(connection, now):
         connection.fail(connection.soft_error or errno.ETIMEDOUT)
         return
-    tcb.backoff += 1
-    if tcb.sent.count:
-        lib.sent_queue_retransmitted(_sent(connection), 0, now)
-        tcb.retransmissions += 1
+    _back_off(tcb)
+    lib.sent_queue_retransmitted(_sent(connection), 0, now)
+    tcb.retransmissions += 1
     output.send_syn(connection, now)
     retransmission.rearm(connection, now)
+
+
+def _note_trouble(connection: Connection) -> None:
+    """Remember when what is now sent again was sent first: the user's time-out counts from then."""
+    tcb = connection.tcb
+    if not tcb.first_retransmit_ns:
+        tcb.first_retransmit_ns = lib.sent_queue_at(_sent(connection), 0).xmit_ns
+
+
+def _user_timeout_is_over(connection: Connection, now: int) -> bool:
+    limit = connection.options.user_timeout_ns
+    return bool(limit and now - connection.tcb.first_retransmit_ns >= limit)
+
+
+def _back_off(tcb: Any) -> None:
+    """RFC 6298 §5.5."""
+    tcb.backoff = min(tcb.backoff + 1, _COUNT_MAX)
+    tcb.retransmits = min(tcb.retransmits + 1, _COUNT_MAX)
 
 
 def _retransmission_timeout(connection: Connection, now: int) -> None:
@@ -62,22 +80,20 @@ def _retransmission_timeout(connection: Connection, now: int) -> None:
     ack_sample.flush(connection, now)
     if not tcb.sent.count:
         return
-    if not tcb.first_retransmit_ns:
-        tcb.first_retransmit_ns = now
+    _note_trouble(connection)
     if _is_hopeless(connection, now):
         output.send_reset(connection, now)
         connection.fail(connection.soft_error or errno.ETIMEDOUT)
         return
-    tcb.backoff += 1
-    if tcb.backoff == connection.tcp.config.retries1 and not connection.soft_error:
+    _back_off(tcb)
+    if tcb.retransmits == connection.tcp.config.retries1 and not connection.soft_error:
         connection.soft_error = errno.ETIMEDOUT
     recovery.on_timeout(connection, now)
     if tcb.snd_wnd:
         output.output(connection, now)
     else:
         # The peer has shrunk its window: the retransmission serves as the probe (RFC 9293 §3.8.6, SHLD-16, SHLD-17).
-        index = lib.sent_queue_next_lost(_sent(connection), 0)
-        output.resend(connection, index, tcp_options.data_options(tcb, now), now)
+        recovery.retransmit_first(connection, now)
     tcb.retransmit_kind = lib.RETRANSMIT_RTO
     retransmission.rearm(connection, now)
 
@@ -85,15 +101,21 @@ def _retransmission_timeout(connection: Connection, now: int) -> None:
 def _is_hopeless(connection: Connection, now: int) -> bool:
     tcb = connection.tcb
     if connection.options.user_timeout_ns:
-        return bool(now - tcb.first_retransmit_ns >= connection.options.user_timeout_ns)
+        return _user_timeout_is_over(connection, now)
     if not tcb.snd_wnd and now - tcb.last_received_ns < connection.tcp.config.rto_max_ns:
         return False
-    return bool(tcb.backoff >= connection.tcp.config.retries2)
+    return bool(tcb.retransmits >= connection.tcp.config.retries2)
 
 
 def _persist(connection: Connection, now: int) -> None:
-    """Probe the closed window; the connection stays open while the peer answers (MUST-36, MUST-37, SHLD-30)."""
+    """Probe the closed window; the connection stays open while the peer answers (MUST-36, MUST-37, SHLD-30).
+
+    If the window is open, what Nagle, a cork or silly-window avoidance have held back for so long leaves now.
+    """
     tcb = connection.tcb
+    if window.usable_window(tcb):
+        output.override(connection, now)
+        return
     silent = now - tcb.last_received_ns
     limit = connection.options.user_timeout_ns
     hopeless = tcb.backoff >= connection.tcp.config.retries2 and silent > connection.tcp.config.rto_max_ns
@@ -105,11 +127,9 @@ def _persist(connection: Connection, now: int) -> None:
         output.send_reset(connection, now)
         connection.fail(errno.ETIMEDOUT)
         return
-    tcb.backoff = min(tcb.backoff + 1, 255)
-    output.output(connection, now)
-    if tcb.retransmit_kind == lib.RETRANSMIT_PERSIST:
-        output.send_probe(connection, now)
-        retransmission.rearm(connection, now)
+    tcb.backoff = min(tcb.backoff + 1, _COUNT_MAX)
+    output.send_probe(connection, now)
+    retransmission.rearm(connection, now)
 
 
 def _delayed_ack(connection: Connection, now: int) -> None:
@@ -141,15 +161,23 @@ def _keepalive(connection: Connection, now: int) -> None:
     elif quiet < time:
         tcb.keepalive_probes_sent = 0
         wait = time - quiet
-    elif tcb.keepalive_probes_sent >= (connection.options.keepalive_probes or config.keepalive_probes):
+    elif _keepalive_has_failed(connection, quiet):
         output.send_reset(connection, now)
         connection.fail(connection.soft_error or errno.ETIMEDOUT)
         return
     else:
         output.send_probe(connection, now)
-        tcb.keepalive_probes_sent += 1
+        tcb.keepalive_probes_sent = min(tcb.keepalive_probes_sent + 1, _COUNT_MAX)
         wait = interval
     tcb.deadline_ns[lib.TIMER_KEEPALIVE] = now + wait
+
+
+def _keepalive_has_failed(connection: Connection, quiet: int) -> bool:
+    """Too many probes without an answer; a user's time-out counts instead of them, as in Linux."""
+    sent: int = connection.tcb.keepalive_probes_sent
+    if connection.options.user_timeout_ns:
+        return sent > 0 and quiet >= connection.options.user_timeout_ns
+    return sent >= (connection.options.keepalive_probes or connection.tcp.config.keepalive_probes)
 
 
 def start_state_timer(connection: Connection, delay_ns: int, now: int) -> None:
@@ -166,6 +194,8 @@ def enter_time_wait(connection: Connection, now: int) -> None:
     for timer in range(lib.TIMER_COUNT):
         tcb.deadline_ns[timer] = 0
     tcb.retransmit_kind = lib.RETRANSMIT_NONE
+    lib.ring_release(ffi.addressof(tcb, "snd_ring"))
+    lib.sent_queue_release(_sent(connection))
     start_state_timer(connection, 2 * connection.tcp.config.msl_ns, now)
 
 

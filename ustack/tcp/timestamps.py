@@ -8,6 +8,8 @@ from ustack.tcp import sequence
 
 _TICK_NS = 1_000_000
 """One millisecond (RFC 7323 §5.4 allows 1 ms to 1 s)."""
+_LONGEST_TICKS = 1 << 20
+"""A round trip is not longer than this: some 17 minutes."""
 _OUTDATED_NS = 24 * 86_400 * 1_000_000_000
 """After 24 days of idleness TS.Recent says nothing.  RFC 7323 §5.5."""
 
@@ -17,13 +19,19 @@ def value(tcb: Any, now: int) -> int:
     return int(now // _TICK_NS + tcb.ts_offset) & sequence.MASK
 
 
+def round_trip(tcb: Any, ts_echo: int, now: int) -> int:
+    """The nanoseconds since we sent TSecr, at least a tick; 0 if we cannot have sent it.  RFC 7323 §4.1."""
+    ticks = sequence.distance(ts_echo, value(tcb, now))
+    return max(ticks, 1) * _TICK_NS if tcb.timestamps and ticks < _LONGEST_TICKS else 0
+
+
 def is_old(tcb: Any, ts_value: int, now: int) -> bool:
     """Whether PAWS rejects a segment with this TSval.  RFC 7323 §5.3, R1."""
     return sequence.lt(ts_value, tcb.ts_recent) and now - tcb.ts_recent_ns < _OUTDATED_NS
 
 
 def update_recent(tcb: Any, ts_value: int, seq: int, now: int) -> None:
-    """Take TSval as TS.Recent if the segment covers Last.ACK.sent and is not older.  RFC 7323 §4.3."""
-    if sequence.le(seq, tcb.last_ack_sent) and sequence.ge(ts_value, tcb.ts_recent):
+    """Take TSval as TS.Recent if the segment covers Last.ACK.sent; PAWS has let it pass.  RFC 7323 §4.3 and §5.5."""
+    if sequence.le(seq, tcb.last_ack_sent):
         tcb.ts_recent = ts_value
         tcb.ts_recent_ns = now

@@ -27,7 +27,7 @@ enum {
 
 /* Why the fast path must hand a connection's packets to Python. */
 enum {
-    SLOW_STATE = 1,          /* no data flow in this state */
+    SLOW_STATE = 1,        /* no data flow in this state */
     SLOW_RECOVERY = 2,     /* in loss recovery or after a time-out, or dup ACKs are being counted */
     SLOW_OUT_OF_ORDER = 4, /* out-of-order data is held */
     SLOW_URGENT = 8,       /* urgent data is pending, either way */
@@ -96,7 +96,8 @@ struct tcb {
     uint8_t rcv_wscale;   /* shift of windows that we send */
     uint8_t fin_sent;     /* our FIN is part of the sequence space up to snd_nxt */
     uint8_t fin_received; /* the peer's FIN has been taken in order */
-    uint8_t refuses_data; /* the user has closed: data that arrive are answered with RST */
+    uint8_t
+        refuses_data; /* the user has closed both ways: data that arrive are answered with RST */
 
     /* Receive sequence space. */
     uint8_t window_scaling; /* negotiated */
@@ -107,9 +108,9 @@ struct tcb {
     uint32_t rcv_nxt;
     uint32_t rcv_wnd; /* from rcv_nxt to the right edge that was advertised */
     uint32_t rcv_up;
-    uint32_t rcv_mss;   /* the peer's segment size, as seen */
-    uint32_t rcv_mss_limit;    /* the MSS that we have announced: rcv_mss is never above it */
-    uint32_t rcv_limit; /* bytes that may be held: the receive buffer */
+    uint32_t rcv_mss;       /* the peer's segment size, as seen */
+    uint32_t rcv_mss_limit; /* the MSS that we have announced: rcv_mss is never above it */
+    uint32_t rcv_limit;     /* bytes that may be held: the receive buffer */
     uint32_t last_ack_sent;
     uint32_t ack_pending_bytes; /* received and not acknowledged */
 
@@ -124,12 +125,13 @@ struct tcb {
     uint64_t rto_ns;
     uint64_t deadline_ns[5]; /* by TIMER_, 0 where not armed */
     uint8_t retransmit_kind; /* RETRANSMIT_: what deadline_ns[TIMER_RETRANSMIT] is for */
-    uint8_t backoff;         /* doublings of the time-out so far */
+    uint8_t backoff;         /* doublings of the time-out since the last sample */
+    uint8_t retransmits;     /* time-outs since new data was last acknowledged: R1, R2 */
     uint8_t keepalive_probes_sent;
     uint8_t in_recovery; /* RECOVERY_ */
     uint32_t dup_acks;
     uint32_t recovery_point;
-    uint64_t first_retransmit_ns; /* when the trouble began, 0 for none */
+    uint64_t first_retransmit_ns; /* when what had to be sent again was first sent, 0 for none */
 
     /* Congestion: the controller's numbers, RFC 5681. */
     uint32_t cwnd;
