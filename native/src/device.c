@@ -59,6 +59,9 @@ static void frame_describe(struct frame *frame, const uint8_t *header)
     frame->gso_type = header[VNET_GSO_TYPE] & (uint8_t)~VNET_GSO_ECN;
     frame->gso_size = load_native16(header + VNET_GSO_SIZE);
     frame->header_length = load_native16(header + VNET_HEADER_LENGTH);
+    if (frame->header_length > frame->length) {
+        frame->header_length = 0;
+    }
     if (!gso_is_sound(frame)) {
         frame->gso_type = GSO_NONE;
         frame->gso_size = 0;

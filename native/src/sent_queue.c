@@ -8,6 +8,7 @@
 enum {
     LEAST_CAPACITY = 4, /* kept while the queue is empty: request and response need no allocation */
     MOST_CAPACITY = 1 << 24,
+    SACK_SPLITS_UNTIL = 1 << 15, /* entries; beyond it SACK blocks split none */
 };
 
 /* Entries [from, to) by index. */
@@ -267,11 +268,34 @@ static int cut_out(struct sent_queue *queue, uint32_t start, uint32_t end, struc
     return 0;
 }
 
+/* The edge of a SACK block moved inwards (forward from its start, back from its end) to where the
+ * entry that it lies in was cut into segments. */
+static uint32_t segment_edge(const struct sent_queue *queue, uint32_t edge, int forward)
+{
+    int32_t index = sent_queue_find(queue, edge);
+    const struct sent_segment *segment;
+    uint32_t mss;
+    uint32_t beyond;
+
+    if (index < 0) {
+        return edge;
+    }
+    segment = entry(queue, (uint32_t)index);
+    mss = queue->count < SACK_SPLITS_UNTIL ? segment->mss : length_of(segment);
+    beyond = mss > 0 ? (edge - segment->seq) % mss : 0;
+    if (beyond == 0 || !forward) {
+        return edge - beyond;
+    }
+    return segment->end - edge > mss - beyond ? edge + (mss - beyond) : segment->end;
+}
+
 int sent_queue_mark_sacked(struct sent_queue *queue, uint32_t start, uint32_t end,
                            struct sent_acknowledged *result)
 {
     struct span span;
 
+    start = segment_edge(queue, start, 1);
+    end = segment_edge(queue, end, 0);
     if (cut_out(queue, start, end, &span) < 0) {
         return -1;
     }

@@ -30,6 +30,7 @@ class Byte:
     xmit_ns: int
     delivered: int
     transmissions: int
+    mss: int
 
 
 @dataclass(slots=True)
@@ -100,6 +101,15 @@ class Model:
                 byte.flags = (byte.flags | setting) & ~clearing
         return new
 
+    def segment_edge(self, offset: int, forward: bool) -> int:
+        """The nearest place in this direction where the entry around `offset` was cut on the wire."""
+        for start, end in self.indexes():
+            mss = self.bytes[start - self.una].mss
+            if mss and start <= offset < end:
+                cuts = [*range(start, end, mss), end]
+                return min(c for c in cuts if c >= offset) if forward else max(c for c in cuts if c <= offset)
+        return offset
+
     def indexes(self) -> list[tuple[int, int]]:
         """(start, end) of every entry."""
         return [(end - len(run), end) for end, run in self.runs(self.una, self.end)]
@@ -130,8 +140,9 @@ class SentQueueMachine(RuleBasedStateMachine):
             [0, 0, 0, lib.SENT_PUSH, lib.SENT_APP_LIMITED, RETRANSMITTED, lib.SENT_PUSH | lib.SENT_FIN]
         ),
         step=st.integers(0, 2),
+        mss=st.sampled_from([0, 1, 7, 50]),
     )
-    def push(self, length: int, flags: int, step: int) -> None:
+    def push(self, length: int, flags: int, step: int, mss: int) -> None:
         self.now += step
         if not self.model.bytes and self.model.una == 0:
             flags |= lib.SENT_SYN
@@ -144,10 +155,10 @@ class SentQueueMachine(RuleBasedStateMachine):
             "delivered_ns": self.now + 9,
             "flags": flags,
             "transmissions": 1,
-            "mss": 10,
+            "mss": mss,
         }
         assert lib.sent_queue_push(self.queue, ffi.new("struct sent_segment *", segment)) == 0
-        byte = Byte(False, False, flags, self.now, self.now + 8, 1)
+        byte = Byte(False, False, flags, self.now, self.now + 8, 1, mss)
         run = [replace(byte) for _ in range(length)]
         run[0].first = run[-1].last = True
         self.model.bytes += run
@@ -172,7 +183,8 @@ class SentQueueMachine(RuleBasedStateMachine):
     def mark_sacked(self, start: int, length: int) -> None:
         result = ffi.new("struct sent_acknowledged *")
         assert lib.sent_queue_mark_sacked(self.queue, self.seq(start), self.seq(start + length), result) == 0
-        first, end = self.model.clip(start), self.model.clip(start + length)
+        first = self.model.clip(self.model.segment_edge(start, forward=True))
+        end = self.model.clip(self.model.segment_edge(start + length, forward=False))
         expected = Acknowledged()
         if first < end:
             self.model.cut(first)
@@ -250,7 +262,7 @@ class SentQueueMachine(RuleBasedStateMachine):
             entry = lib.sent_queue_at(self.queue, index)
             assert (entry.seq, entry.end) == (self.seq(end - len(run)), self.seq(end))
             assert entry.xmit_ns == run[0].xmit_ns
-            assert entry.transmissions == run[0].transmissions
+            assert (entry.transmissions, entry.mss) == (run[0].transmissions, run[0].mss)
             assert entry.flags & ~(LAST_ONLY | lib.SENT_SYN) == run[0].flags & ~(LAST_ONLY | lib.SENT_SYN)
             assert bool(entry.flags & lib.SENT_SYN) == (end == len(run) and bool(run[0].flags & lib.SENT_SYN))
         assert lib.sent_queue_at(self.queue, len(runs)) == ffi.NULL
@@ -277,7 +289,7 @@ class SentQueueWalker(SentQueueMachine):
     def push_some(self, random: Random) -> None:
         if len(self.model.bytes) < 600:
             flags = random.choice((0, 0, lib.SENT_PUSH, lib.SENT_APP_LIMITED, RETRANSMITTED))
-            self.push(random.randint(1, 40), flags, random.randint(0, 2))
+            self.push(random.randint(1, 40), flags, random.randint(0, 2), random.choice((0, 1, 7, 50)))
 
     def acknowledge_some(self, random: Random) -> None:
         self.acknowledge(self.model.una + random.choice((0, 0, 0, 1, 7, 40, 41, 80, 600)))
@@ -378,6 +390,28 @@ def test_blocks_outside_the_queue_or_backwards_mark_nothing(queue: Any, start: i
     assert lib.sent_queue_mark_lost(queue, start, end) == 0
     assert entries(queue) == [(100, 200, 0)]
     assert result.bytes == 0
+
+
+def test_a_peer_that_acknowledges_single_bytes_cannot_split_segments(queue: Any) -> None:
+    whole = ffi.new("struct sent_segment *", {"seq": 0, "end": 10_000, "mss": 1000})
+    lib.sent_queue_push(queue, whole)
+    result = ffi.new("struct sent_acknowledged *")
+    for seq in range(0, 10_000, 2):
+        assert lib.sent_queue_mark_sacked(queue, seq, seq + 1, result) == 0
+    assert (queue.count, queue.sacked_bytes) == (1, 0)
+    assert lib.sent_queue_mark_sacked(queue, 1500, 4999, result) == 0
+    assert [entry[:2] for entry in entries(queue)] == [(0, 2000), (2000, 4000), (4000, 10_000)]
+    assert result.bytes == 2000
+
+
+def test_a_very_long_queue_is_not_split_by_blocks(queue: Any) -> None:
+    for index in range(1 << 15):
+        push(queue, index * 10, index * 10 + 10)
+    result = ffi.new("struct sent_acknowledged *")
+    assert lib.sent_queue_mark_sacked(queue, 15, 45, result) == 0
+    assert (queue.count, queue.sacked_bytes) == (1 << 15, 20)
+    assert lib.sent_queue_split(queue, 15) == 0
+    assert queue.count == (1 << 15) + 1
 
 
 def test_an_empty_queue_answers_every_call() -> None:

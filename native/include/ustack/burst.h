@@ -37,10 +37,10 @@ enum {
 struct frame {
     uint32_t offset; /* in the arena */
     uint32_t length;
-    uint8_t flags;            /* FRAME_ */
-    uint8_t gso_type;         /* GSO_ */
-    uint16_t gso_size;        /* payload bytes of each segment */
-    uint16_t header_length;   /* bytes of all headers, with GSO */
+    uint8_t flags;          /* FRAME_ */
+    uint8_t gso_type;       /* GSO_ */
+    uint16_t gso_size;      /* payload bytes of each segment */
+    uint16_t header_length; /* with GSO: bytes of all headers; as read, the device's hint of them */
     uint16_t checksum_start;  /* where the checksum's cover begins, with FRAME_NEEDS_CHECKSUM */
     uint16_t checksum_offset; /* of the checksum field from there */
 };

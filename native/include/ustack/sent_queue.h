@@ -24,7 +24,7 @@ struct sent_segment {
     uint64_t delivered_ns;  /* when that was so */
     uint16_t flags;         /* SENT_ */
     uint16_t transmissions;
-    uint32_t mss; /* how it was cut */
+    uint32_t mss; /* how it was cut on the wire, from `seq` on; 0 if that is not known */
 };
 
 /* The sent and not cumulatively acknowledged segments, in order and without gaps. Bytes are
@@ -74,7 +74,9 @@ int32_t sent_queue_find(const struct sent_queue *queue, uint32_t seq);
 int sent_queue_split(struct sent_queue *queue, uint32_t seq);
 
 /* Mark [start, end) as SACKed as far as the queue holds it, splitting at its edges; adds to
- * `result` as acknowledge does. Only bytes not marked before count. Clears LOST on them. 0, or -1
+ * `result` as acknowledge does. Only bytes not marked before count. Clears LOST on them. Of a
+ * segment that the edge cuts (as they went on the wire, by `mss`) nothing is marked, and a queue of
+ * 2^15 entries is not split further: so a peer's blocks cannot chop the queue to pieces. 0, or -1
  * without memory (nothing is marked). */
 int sent_queue_mark_sacked(struct sent_queue *queue, uint32_t start, uint32_t end,
                            struct sent_acknowledged *result);
