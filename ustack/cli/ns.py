@@ -9,8 +9,11 @@ import subprocess
 import sys
 
 from ustack.cli import station
-from ustack.cli.output import CommandError
+from ustack.cli.output import CommandError, say
 from ustack.link.namespace import entering, open_namespaces
+
+NOT_FOUND = 127
+"""The status that shells have for a command that is not there."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +32,12 @@ def run(arguments: argparse.Namespace) -> int:
         return _become(open_namespaces(joined), arguments.program)
     with station.open_station(arguments) as running:
         assert running.namespace is not None, "a station without --device has a namespace"
-        return wait(running.namespace.run(arguments.program))
+        try:
+            program = running.namespace.run(arguments.program)
+        except FileNotFoundError as missing:
+            say(f"{missing.strerror}: {missing.filename}")
+            return NOT_FOUND
+        return wait(program)
 
 
 def _become(descriptors: list[int], program: list[str]) -> int:

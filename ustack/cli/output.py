@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 
@@ -10,8 +11,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+WIDTH_OF_FILES = 160
+"""Columns where standard output is no terminal and COLUMNS does not say."""
+
+console = Console(
+    highlight=False,
+    markup=False,
+    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH_OF_FILES,
+)
+errors = Console(stderr=True, highlight=False, markup=False)
 
 
 class CommandError(Exception):
@@ -33,7 +41,7 @@ def table(*columns: str, title: str | None = None, right: Iterable[str] = ()) ->
     """An empty table; the columns in `right` are aligned to the right."""
     result = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        result.add_column(column, justify="right" if column in right else "left")
+        result.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return result
 
 

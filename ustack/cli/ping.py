@@ -79,8 +79,8 @@ class Pinger:
             self._socket: Any = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         else:
             self._socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
-        self._socket.connect((report.destination, 0))
-        self._source = ipaddress.ip_address(self._socket.getsockname()[0]).packed
+        # Not connected: errors come from hosts on the way.
+        self._source = _source_for(report.destination)
 
     def run(self, count: int, interval: float, timeout: float) -> None:
         """Send all requests, and take answers in between and for a while after the last."""
@@ -100,7 +100,7 @@ class Pinger:
             message = icmpv6.build_echo_request(self._source, destination, self._identifier, number, data)
         self._report.sent += 1
         self._sent_ns[number] = time.monotonic_ns()
-        self._socket.send(message)
+        self._socket.sendto(message, (self._report.destination, 0))
 
     def _receive(self, until: float, *, last: bool) -> None:
         """Take answers until then, or until there is nothing more to wait for."""
@@ -151,6 +151,14 @@ class Pinger:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
+
+
+def _source_for(destination: str) -> bytes:
+    """The address that packets to there leave from.  Raises OSError where there is no way."""
+    family = socket.AF_INET6 if ":" in destination else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((destination, 9))
+        return ipaddress.ip_address(probe.getsockname()[0]).packed
 
 
 def _show(report: Report, *, as_json: bool) -> None:

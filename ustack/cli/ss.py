@@ -50,8 +50,10 @@ def title(stack: dict[str, Any]) -> str:
 
 def show_sockets(heading: str, sockets: list[SocketRow], *, info: bool = False) -> None:
     """Print a table of sockets."""
-    columns = ["protocol", "state", "recv-q", "send-q", "local", "remote", "timers", *(["tcp"] if info else [])]
-    rows = table(*columns, title=heading, right=("recv-q", "send-q"))
+    rows = table(
+        "protocol", "state", "recv-q", "send-q", "local", "remote", "timers",
+        title=heading, right=("recv-q", "send-q"),
+    )  # fmt: skip
     for socket in sockets:
         timers = ", ".join(f"{timer['name']} in {duration(timer['due_in_ns'])}" for timer in socket["timers"])
         rows.add_row(
@@ -62,9 +64,10 @@ def show_sockets(heading: str, sockets: list[SocketRow], *, info: bool = False) 
             endpoint_words(socket["local_address"], socket["local_port"]),
             endpoint_words(socket["remote_address"], socket["remote_port"]),
             timers,
-            *([_tcp_words(socket["tcp"])] if info else []),
         )
     console.print(rows)
+    if info:
+        _show_tcp(sockets)
 
 
 def endpoint_words(address: str, port: int) -> str:
@@ -72,9 +75,15 @@ def endpoint_words(address: str, port: int) -> str:
     return f"{f'[{address}]' if ':' in address else address}:{port or '*'}"
 
 
-def _tcp_words(tcp: TcpRow | None) -> str:
-    if tcp is None:
-        return ""
+def _show_tcp(sockets: list[SocketRow]) -> None:
+    for socket in sockets:
+        if socket["tcp"] is not None:
+            local = endpoint_words(socket["local_address"], socket["local_port"])
+            remote = endpoint_words(socket["remote_address"], socket["remote_port"])
+            console.print(f"{local} ↔ {remote}: {_tcp_words(socket['tcp'])}", soft_wrap=True)
+
+
+def _tcp_words(tcp: TcpRow) -> str:
     words = [
         f"{tcp['congestion_control']} cwnd {tcp['cwnd']} ssthresh {tcp['ssthresh']} flight {tcp['flight']}",
         f"rtt {duration(tcp['srtt_ns'])}±{duration(tcp['rttvar_ns'])} rto {duration(tcp['rto_ns'])}",

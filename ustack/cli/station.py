@@ -33,20 +33,23 @@ DEFAULT_ROUTES = ("0.0.0.0/0", "::/0")
 
 @dataclass(slots=True)
 class Station:
-    """A running stack.  `kernel` and `stack` are the two ends of its link, an IPv4 and an IPv6 address each."""
+    """A running stack.
+
+    `kernel` and `stack` are the two ends of its link, an IPv4 and an IPv6 address each; `where` says it in words.
+    """
 
     driver: ThreadDriver
     namespace: Namespace | None
     device: Device
     kernel: tuple[str, str]
     stack: tuple[str, str]
+    where: str
 
     def describe(self) -> str:
         """One line about the stack."""
         offload = [name for bit, name in OFFLOAD_NAMES.items() if self.device.offload & bit]
-        where = "in a network namespace of its own" if self.namespace is not None else "as you have set it up"
         return (
-            f"stack {' and '.join(self.stack)} on {self.device.name} {where} "
+            f"stack {' and '.join(self.stack)} on {self.device.name} {self.where} "
             f"(MTU {self.device.mtu}; offload: {', '.join(offload) or 'none'})"
         )
 
@@ -96,13 +99,14 @@ def _on_existing_device(arguments: argparse.Namespace, driver: ThreadDriver) -> 
     offload = not arguments.no_offload
     device = TunDevice(create_tun(arguments.device, offload=offload), arguments.mtu, offload=offload)
     addresses = [address.partition("/")[0] for address in arguments.address]
-    return Station(driver, None, device, ("", ""), (addresses[0], addresses[-1]))
+    return Station(driver, None, device, ("", ""), (addresses[0], addresses[-1]), "as you have set it up")
 
 
 def _in_namespace(arguments: argparse.Namespace, driver: ThreadDriver, resources: ExitStack) -> Station:
     """On a new device, in the namespace of a running stack or in a new one."""
     join = None if arguments.new else running_namespace()
     namespace = resources.enter_context(Namespace(join=join))
+    where = "in a network namespace of its own" if join is None else "in the namespace of a running stack"
     for number in range(NETWORKS):
         kernel, stack = _pair(number, 1), _pair(number, 2)
         try:
@@ -116,7 +120,7 @@ def _in_namespace(arguments: argparse.Namespace, driver: ThreadDriver, resources
             if refusal.errno != errno.EBUSY:
                 raise
         else:
-            return Station(driver, namespace, device, kernel, stack)
+            return Station(driver, namespace, device, kernel, stack, where)
     raise CommandError("the namespace is full")
 
 

@@ -66,14 +66,20 @@ class Ladder:
     rungs: list[Rung] = field(default_factory=list)
 
     def lines(self, width: int = WIDTH) -> list[str]:
-        """The diagram: a line of names, then one or two lines a packet; the other host stands at the left."""
+        """The diagram: a line of names, then one or two lines a packet; the other host stands at the left.
+
+        What became of a packet is told where it differs from what became of the one before it on the same ports.
+        """
         left, right = format_address(self.remote), format_address(self.local)
         begin = self.rungs[0].verdict.now if self.rungs else 0
         lines = [" " * (TIME_WIDTH + 1) + left + right.rjust(width - TIME_WIDTH - 1 - len(left))]
+        told: dict[tuple[int | None, int | None], str] = {}
         for rung in self.rungs:
             lines.append(_arrow_line(rung, begin, width))
-            if rung.why:
+            flow = (rung.source_port, rung.destination_port)
+            if rung.why and rung.why != told.get(flow):
                 lines.append(" " * (TIME_WIDTH + PORT_WIDTH + 2) + rung.why)
+                told[flow] = rung.why
         return lines
 
 

@@ -18,7 +18,7 @@ from ustack.stack import Stack
 from ustack.tcp.connection import Connection
 from ustack.tcp.listener import Listener
 from ustack.tcp.state import State
-from ustack.udp import UdpEndpoint
+from ustack.datagram.endpoint import DatagramEndpoint
 
 TIMER_NAMES = {
     lib.TIMER_RETRANSMIT: "retransmit",
@@ -192,19 +192,27 @@ def _queues(endpoint: Endpoint) -> tuple[int, int]:
         return len(endpoint.accept_queue), endpoint.backlog
     if isinstance(endpoint, Connection):
         return endpoint.tcb.rcv_ring.length, endpoint.tcb.snd_ring.length
-    if isinstance(endpoint, UdpEndpoint):
-        return endpoint.queue.ring.length, 0
+    if isinstance(endpoint, DatagramEndpoint):
+        return endpoint.queue.cdata.ring.length, 0
     return 0, 0
 
 
 def _timers(tcb: Any, now: int) -> list[TimerRow]:
     rows: list[TimerRow] = []
-    for timer, name in TIMER_NAMES.items():
+    for timer in TIMER_NAMES:
         deadline = tcb.deadline_ns[timer]
         if deadline:
-            kind = RETRANSMIT_NAMES.get(tcb.retransmit_kind, name) if timer == lib.TIMER_RETRANSMIT else name
-            rows.append({"name": kind, "due_in_ns": deadline - now})
+            rows.append({"name": _timer_name(tcb, timer), "due_in_ns": deadline - now})
     return rows
+
+
+def _timer_name(tcb: Any, timer: int) -> str:
+    """What a timer is for now: some serve several purposes."""
+    if timer == lib.TIMER_RETRANSMIT:
+        return RETRANSMIT_NAMES.get(tcb.retransmit_kind, TIMER_NAMES[timer])
+    if timer == lib.TIMER_STATE:
+        return State(tcb.state).name.lower().replace("_", "-")
+    return TIMER_NAMES[timer]
 
 
 def _tcp_row(connection: Connection) -> TcpRow:
