@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from ustack.cli.main import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 CONCEPTS = (
@@ -54,3 +56,16 @@ def test_files_that_documents_name_exist(document: Path) -> None:
 def test_decisions_are_numbered_without_gaps() -> None:
     numbers = sorted(int(path.name[:4]) for path in (ROOT / "docs" / "decisions").glob("*.md"))
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+EXAMPLES = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.splitlines()[0])
+def test_the_examples_of_the_readme_run(example: str) -> None:
+    exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
+
+
+def test_the_readme_names_every_command() -> None:
+    table = (ROOT / "README.md").read_text().partition("## The command `ustack`")[2]
+    assert [command for command in COMMANDS if f"`{command}" not in table] == []
