@@ -137,6 +137,26 @@ def test_a_blocked_caller_is_woken_when_another_thread_closes_the_socket():
             waiting.result()
 
 
+@pytest.mark.parametrize("pumps", [True, False])
+def test_a_caller_is_woken_by_what_another_thread_sends_over_the_loopback(pumps):
+    with ustack.new_driver() as driver, ustack.use(driver):
+        first, second = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        with first, second:
+            first.bind(("127.0.0.1", 5000))
+            second.bind(("127.0.0.1", 5001))
+            for number in range(300):
+                other = [] if pumps else [Thread(second.recv, 10)]
+                waiting = Thread(first.recv, 10)
+                with driver.lock:
+                    driver.block(first._endpoint, 0, driver.now() + SECOND // 2000)
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                    sender.sendto(b"%d" % number, ("127.0.0.1", 5000))
+                    sender.sendto(b"%d" % number, ("127.0.0.1", 5001))
+                assert [thread.result() for thread in [waiting, *other]] == [b"%d" % number] * (1 + len(other))
+                if pumps:
+                    second.recv(10)
+
+
 def test_a_wait_ends_at_its_deadline():
     with real_hosts() as (server, _), listen(server) as listener:
         began = server.now()

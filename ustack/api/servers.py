@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ustack.api.socket import socket
 from ustack.endpoint import READABLE
 from ustack.runtime.current import current_driver
+from ustack.runtime.driver import Driver
 from ustack.runtime.thread_driver import ThreadDriver
 
 S = TypeVar("S", bound=socketserver.TCPServer)
@@ -29,25 +30,21 @@ else:
 
 
 class _OnUstack(_Server):
-    """In front of a server class: its listening socket, and its waiting."""
+    """In front of a server class: its listening socket, and its waiting.
 
-    def __init__(self, server_address: Any, handler: Any, bind_and_activate: bool = True, **options: Any) -> None:
-        super().__init__(server_address, handler, bind_and_activate=False, **options)
-        self.socket.close()
-        self._driver = current_driver()
-        self._virtual = not isinstance(self._driver, ThreadDriver)
-        self._serving = False
-        self.socket = self._listening = socket(self.address_family, self.socket_type)
-        if bind_and_activate:
-            try:
-                self.server_bind()
-                self.server_activate()
-            except BaseException:
-                self.server_close()
-                raise
+    `TCPServer.__init__` makes a kernel socket, which is unbound: before it is bound, it is closed and replaced.
+    """
+
+    _driver: Driver
+    _virtual = False
+    _serving = False
 
     def server_bind(self) -> None:
         """Bind; an HTTP server's name is its address: the name service knows nothing of our stack."""
+        self.socket.close()
+        self.socket = self._listening = socket(self.address_family, self.socket_type)
+        self._driver = current_driver()
+        self._virtual = not isinstance(self._driver, ThreadDriver)
         if _is_http(self):
             socketserver.TCPServer.server_bind(self)
             self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])

@@ -127,19 +127,22 @@ class ThreadDriver(Driver):
         """Wait for another thread to wake `waiter`."""
         if waiter.woken:
             return
-        seconds = -1.0 if deadline is None else max(0, deadline - self.now()) / SECOND
-        waiter.prepare()
+        seconds = -1 if deadline is None else max(0, deadline - self.now()) / SECOND
+        signal = threading.Lock()
+        signal.acquire()
+        waiter.rouse = signal.release
         self._sleepers.add(waiter)
         self.lock.release()
         try:
-            waiter.sleep(seconds)
+            signal.acquire(True, seconds)
         finally:
             self.lock.acquire()
             self._sleepers.discard(waiter)
 
     def _pump(self, waiter: Waiter, deadline: int | None) -> None:
-        """Serve the devices until one of them wakes `waiter`."""
+        """Serve the devices until one of them, or another thread, wakes `waiter`."""
         self._pumping = True
+        waiter.rouse = self._rouse_pump
         try:
             while not (waiter.woken or self.stopped) and (deadline is None or self.now() < deadline):
                 self._serve(deadline)
@@ -148,6 +151,10 @@ class ThreadDriver(Driver):
             self._turns += 1
             if self.attendance or self._has_sleepers() or self._stand_by.deep:
                 self._stand_by.end()
+
+    def _rouse_pump(self) -> None:
+        if self._sleeping_until:
+            self._interrupt()
 
     def _serve(self, deadline: int | None) -> None:
         """One turn of the pump: wait for a device or a deadline, and carry out what is due."""

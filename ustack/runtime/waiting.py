@@ -1,11 +1,11 @@
 """Who wants to know what an endpoint's events say: blocked callers, a mirrored descriptor, selectors.
 
-Everything here is read and written with the stack's lock held; only `Waiter.sleep` runs without it.
+Everything here is read and written with the stack's lock held.
 """
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from ustack.endpoint import ERROR, HANGUP, Endpoint
@@ -17,28 +17,19 @@ ALWAYS = ERROR | HANGUP
 class Waiter:
     """One blocked caller, woken once."""
 
-    __slots__ = ("_lock", "woken")
+    __slots__ = ("rouse", "woken")
 
     def __init__(self) -> None:
         self.woken = False
-        self._lock: threading.Lock | None = None
+        self.rouse: Callable[[], object] | None = None
+        """Gets the caller out of wherever he sleeps."""
 
     def wake(self) -> None:
         """Something that the caller waits for may have come true."""
         if not self.woken:
             self.woken = True
-            if self._lock is not None:
-                self._lock.release()
-
-    def prepare(self) -> None:
-        """Make ready for `sleep`, while the stack's lock is still held."""
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait for `wake`, at most so long; −1 is for ever.  The stack's lock is not held."""
-        assert self._lock is not None, "a waiter is prepared before it sleeps"
-        self._lock.acquire(True, seconds)
+            if self.rouse is not None:
+                self.rouse()
 
 
 class Watcher(Protocol):

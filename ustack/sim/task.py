@@ -35,12 +35,7 @@ class TaskWaiter(Waiter):
         self.schedule = schedule
         self.task = task
         self.waiting = False
-
-    def wake(self) -> None:
-        """Something that the task waits for may have come true."""
-        if not self.woken:
-            self.woken = True
-            self.make_ready()
+        self.rouse = self.make_ready
 
     def make_ready(self) -> None:
         """Let the task go on when its turn comes."""
