@@ -208,6 +208,20 @@ def test_when_the_device_disappears_blocked_callers_get_enetdown_and_the_process
         assert server.stopped
 
 
+def test_a_fault_of_ours_in_the_drivers_thread_gives_enetdown_instead_of_a_hang(monkeypatch):
+    shown = []
+    monkeypatch.setattr(threading, "excepthook", shown.append)
+    with real_hosts() as (server, _), listen(server) as listener:
+        waiting = [Thread(listener.accept) for _ in range(2)]
+        monkeypatch.setattr(server, "_serve", lambda deadline: 1 // 0)
+        server.call(server._interrupt)
+        for each in waiting:
+            with pytest.raises((OSError, ZeroDivisionError)):
+                each.result()
+        assert server.stopped
+    assert all(each.exc_type is ZeroDivisionError for each in shown)
+
+
 def test_one_of_two_devices_may_disappear():
     from ustack.link.pipe import pipe
 

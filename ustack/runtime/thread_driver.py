@@ -204,12 +204,20 @@ class ThreadDriver(Driver):
     # The driver's own thread.
 
     def _run(self) -> None:
+        """Pump, or stand by.  If that fails by a fault of ours, the sockets get ENETDOWN: nobody waits for ever."""
         with self.lock:
-            while not self.stopped:
-                if self._pumping or self._stand_by.expected:
-                    self._rest()
-                else:
-                    self._pump_for_all()
+            try:
+                self._pump_or_rest()
+            except BaseException:
+                self._stop_stack(self.now())
+                raise
+
+    def _pump_or_rest(self) -> None:
+        while not self.stopped:
+            if self._pumping or self._stand_by.expected:
+                self._rest()
+            else:
+                self._pump_for_all()
 
     def _pump_for_all(self) -> None:
         self._pumping = True
