@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,11 @@ def lines_run(call: Callable[[], object]) -> int:
         return trace
 
     earlier = sys.gettrace()
+    gc.disable()  # a collection would run the callbacks of whoever has some
     sys.settrace(trace)
     try:
         call()
     finally:
         sys.settrace(earlier)
+        gc.enable()
     return count

@@ -233,10 +233,10 @@ class FastAgainstSlow(RuleBasedStateMachine):
         assert self.numbered(fast) == self.numbered(slow)
 
     def numbered(self, host: StackHost) -> list[tuple[int, int]]:
-        """The events, endpoints by number."""
+        """The events, endpoints by number, in no order: C touches a socket at its first datagram, kept or not."""
         side = self.hosts.index(host)
         number = {id(pair[side]): index for index, pair in enumerate(self.pairs)}
-        return [(number.get(id(endpoint), -1), bits) for endpoint, bits in host.events()]
+        return sorted((number.get(id(endpoint), -1), bits) for endpoint, bits in host.events())
 
     def teardown(self) -> None:
         for pair in self.pairs:

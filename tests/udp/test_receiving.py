@@ -405,6 +405,15 @@ def test_a_dual_mode_socket_is_told_of_ipv4_with_a_mapped_destination() -> None:
     assert control(4, 6) == [(41, 50, info), (0, 2, b"\x21\0\0\0"), (0, 1, b"\xb8")]
 
 
+def test_packet_info_of_an_interface_that_is_gone_has_no_own_address() -> None:
+    host = StackHost()
+    endpoint = host.udp(4, port=53, receive_packet_info=True)
+    host.receive(datagram(4, b"x"))
+    host.stack.ip.remove_interface(host.tun)
+    taken(endpoint)
+    assert endpoint.ancillary() == [(0, 8, b"\x02\0\0\0" + bytes(4) + HOST[4])]
+
+
 def test_without_options_and_without_a_datagram_there_are_no_control_messages() -> None:
     host = StackHost()
     endpoint = host.udp(port=53)

@@ -333,6 +333,14 @@ def test_a_socket_is_bound_once() -> None:
         host.udp(port=53)
 
 
+def test_sharing_set_after_binding_counts_for_the_next_to_bind() -> None:
+    host = StackHost()
+    endpoint = host.udp(port=53)
+    endpoint.options.reuse_address = True
+    endpoint.option_changed("reuse_address", host.now)
+    assert host.udp(port=53, reuse_address=True).local_port == 53
+
+
 def test_a_group_cannot_be_a_source() -> None:
     host = StackHost()
     endpoint = host.udp(4, parse_address("224.0.0.251"), 53)

@@ -27,12 +27,10 @@ NextIdentification = Callable[[bytes, bytes, int], int]
 
 
 def complete_ipv4(packet: bytes, source: bytes, next_identification: NextIdentification) -> bytes:
-    """The packet with its header complete.  Raises EINVAL for a malformed header, EMSGSIZE."""
+    """A packet of at most 65535 bytes with its header complete.  Raises EINVAL for a malformed header."""
     header_length = (packet[0] & 15) * 4 if packet else 0
     if header_length < ipv4.MINIMUM_HEADER_LENGTH or packet[0] >> 4 != 4 or header_length > len(packet):
         raise errors.error(errno.EINVAL, "the IPv4 header is malformed")
-    if len(packet) > ipv4.MAXIMUM_TOTAL_LENGTH:
-        raise errors.error(errno.EMSGSIZE)
     header = bytearray(packet[:header_length])
     header[_TOTAL_LENGTH] = len(packet).to_bytes(2, "big")
     if header[_SOURCE] == ANY_IPV4:
@@ -46,12 +44,10 @@ def complete_ipv4(packet: bytes, source: bytes, next_identification: NextIdentif
 
 
 def complete_ipv6(packet: bytes, source: bytes) -> bytes:
-    """The packet with its header complete.  Raises EINVAL for a malformed header, EMSGSIZE."""
+    """A packet of at most 65535 bytes with its header complete.  Raises EINVAL for a malformed header."""
     payload_length = len(packet) - ipv6.HEADER_LENGTH
     if payload_length < 0 or packet[0] >> 4 != 6:
         raise errors.error(errno.EINVAL, "the IPv6 header is malformed")
-    if payload_length > ipv6.MAXIMUM_PAYLOAD_LENGTH:
-        raise errors.error(errno.EMSGSIZE)
     header = bytearray(packet[: ipv6.HEADER_LENGTH])
     if header[_PAYLOAD_LENGTH] == b"\0\0":
         header[_PAYLOAD_LENGTH] = payload_length.to_bytes(2, "big")
