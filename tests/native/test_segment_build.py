@@ -156,6 +156,37 @@ def test_segments_carry_the_bytes_of_the_ring_in_order(
         offset += len(segment.payload)
 
 
+@pytest.mark.parametrize("offload", [0, CHECKSUM])
+def test_payload_around_the_end_of_the_ring_is_summed_wherever_it_breaks(offload: int) -> None:
+    data = bytes(range(1, 42))
+    for straight in range(42):
+        burst, tcb = new_burst(offload), new_tcb(4, data, head=512 - straight)
+        assert build(burst, tcb, 1000, 41) == 0
+        (segment,) = segments(burst)
+        assert segment.payload == data
+        check_checksum(segment, 4, offload)
+
+
+@pytest.mark.parametrize(
+    ("urgent", "pointers"),
+    [
+        (1, [1, None, None]),
+        (99, [99, None, None]),
+        (100, [100, None, None]),
+        (101, [101, 1, None]),
+        (200, [200, 100, None]),
+        (201, [201, 101, 1]),
+        (65535, [65535, 65435, 65335]),
+    ],
+)
+def test_the_urgent_pointer_is_counted_from_each_segment(urgent: int, pointers: list[int | None]) -> None:
+    burst = new_burst(TSO)
+    assert build(burst, new_tcb(4, bytes(250)), 1000, 250, ACK | URG, urgent=urgent) == 0
+    found = [segment.tcp for segment in segments(burst)]
+    assert [tcp.urgptr if int(tcp.flags) & URG else None for tcp in found] == pointers
+    assert all(tcp.urgptr == 0 for tcp in found if not int(tcp.flags) & URG)
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_super_segment_is_one_frame_with_its_gso_fields(version: int) -> None:
     burst = new_burst(TSO)
@@ -193,6 +224,8 @@ def test_more_than_64_kib_is_several_super_segments_cut_at_the_mss(version: int)
     assert b"".join(segment.payload for segment in found) == data
     assert [int(segment.tcp.flags) for segment in found] == [ACK, ACK, ACK | PSH]
     assert tcb.segments_sent == math.ceil(150_000 / 1448)
+    if version == 4:
+        assert [segment.ip.id for segment in found] == [0xFFFE, 43, 88]
 
 
 def test_an_mss_of_zero_or_beyond_64_kib_is_what_goes_into_a_frame() -> None:
