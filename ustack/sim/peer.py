@@ -65,6 +65,10 @@ class Sent:
     destination: bytes
     ttl: int
     traffic_class: int
+    gso_size: int
+    """Payload bytes of each segment of a super-segment; 0 for an ordinary one."""
+    frame: bytes
+    """The whole IP packet."""
 
     def __str__(self) -> str:
         text = f"{self.flags} {self.seq}:{self.seq + len(self.payload)}({len(self.payload)})"
@@ -148,10 +152,15 @@ class Peer:
         *,
         window: int = 65535,
         urgent_pointer: int = 0,
+        gso_size: int = 0,
+        raw_options: bytes | None = None,
         **options: Any,
     ) -> None:
-        """Let a segment arrive now; options by the names of `TcpOptions`."""
-        self.arrive([self.segment(flags, seq, ack, payload, window=window, urgent_pointer=urgent_pointer, **options)])
+        """Let a segment arrive now, with `gso_size` a super-segment; options by the names of `TcpOptions`."""
+        packet = self.segment(
+            flags, seq, ack, payload, window=window, urgent_pointer=urgent_pointer, raw_options=raw_options, **options
+        )
+        self.arrive([packet], gso_size)
 
     def segment(
         self,
@@ -162,9 +171,10 @@ class Peer:
         *,
         window: int = 65535,
         urgent_pointer: int = 0,
+        raw_options: bytes | None = None,
         **options: Any,
     ) -> bytes:
-        """The whole IP packet of a segment."""
+        """The whole IP packet of a segment; `raw_options` are the bytes of the options, whatever they say."""
         bits = parse_flags(flags)
         header = tcp.build(
             self.port,
@@ -174,7 +184,7 @@ class Peer:
             bits,
             window,
             urgent_pointer=urgent_pointer,
-            options=tcp_options.build(TcpOptions(**options)),
+            options=tcp_options.build(TcpOptions(**options)) if raw_options is None else raw_options,
             payload=payload,
             pseudo=(self.remote, self.local),
         )
@@ -187,11 +197,14 @@ class Peer:
             return ipv4.build(self.remote, self.local, IPPROTO_TCP, len(transport)) + transport
         return ipv6.build(self.remote, self.local, IPPROTO_TCP, len(transport)) + transport
 
-    def arrive(self, packets: list[bytes]) -> None:
-        """Let IP packets arrive in one burst."""
+    def arrive(self, packets: list[bytes], gso_size: int = 0) -> None:
+        """Let IP packets arrive in one burst; with `gso_size` each is a super-segment, as a device has joined it."""
         self.burst.clear()
-        for packet in packets:
+        for index, packet in enumerate(packets):
             self.burst.append(packet)
+            if gso_size:
+                self.burst.cdata.frames[index].gso_type = lib.GSO_TCPV4 if self.version == 4 else lib.GSO_TCPV6
+                self.burst.cdata.frames[index].gso_size = gso_size
         self.stack.receive(self.interface, self.burst, self.now)
         self.collect()
 
@@ -199,11 +212,11 @@ class Peer:
         """Take what the stack has sent."""
         while self.stack.transmit(self.now):
             outgoing = self.interface.outgoing
-            for frame in outgoing.frames():
-                self._take(bytes(frame))
+            for index, frame in enumerate(outgoing.frames()):
+                self._take(bytes(frame), outgoing.cdata.frames[index].gso_size)
             outgoing.clear()
 
-    def _take(self, frame: bytes) -> None:
+    def _take(self, frame: bytes, gso_size: int) -> None:
         if self.version == 4:
             ip4 = ipv4.parse(frame)
             source, destination, ttl, traffic_class = ip4.source, ip4.destination, ip4.ttl, ip4.traffic_class
@@ -231,6 +244,8 @@ class Peer:
                 destination=destination,
                 ttl=ttl,
                 traffic_class=traffic_class,
+                gso_size=gso_size,
+                frame=frame,
             )
         )
         self.note(">", str(self.sent[-1]))

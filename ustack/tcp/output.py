@@ -83,12 +83,12 @@ def resend(connection: Connection, index: int, options: bytes, now: int) -> bool
     segment = lib.sent_queue_at(sent, index)
     length = sequence.distance(segment.seq, segment.end)
     flags = ACK
-    if segment.flags & lib.SENT_PUSH:
-        flags |= PSH
     fin = 0
     if segment.flags & lib.SENT_FIN:
         flags |= FIN
         fin = 1
+    if segment.flags & lib.SENT_PUSH and length > fin:
+        flags |= PSH
     if not transmit(connection, segment.seq, flags, length - fin, options):
         return False
     lib.sent_queue_retransmitted(sent, index, now)
@@ -215,7 +215,7 @@ def transmit(connection: Connection, seq: int, flags: int, length: int, options:
     tcb = connection.tcb
     assert connection.interface is not None, "an open connection has a route"
     urgent = 0
-    if sequence.gt(tcb.snd_up, seq):
+    if tcb.snd_up != tcb.snd_una and sequence.gt(tcb.snd_up, seq):
         flags |= URG
         urgent = min(sequence.distance(seq, tcb.snd_up), 0xFFFF)
     result = lib.segment_build(
@@ -247,7 +247,7 @@ def send_probe(connection: Connection, now: int) -> None:
     """
     tcb = connection.tcb
     options = tcp_options.data_options(tcb, now)
-    if sequence.gt(tcb.snd_up, tcb.snd_una):
+    if tcb.snd_up != tcb.snd_una:
         transmit(connection, tcb.snd_una, ACK, 0, options)
     transmit(connection, sequence.add(tcb.snd_una, -1), ACK, 0, options)
 

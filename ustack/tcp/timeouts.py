@@ -195,6 +195,8 @@ def enter_time_wait(connection: Connection, now: int) -> None:
         tcb.deadline_ns[timer] = 0
     tcb.retransmit_kind = lib.RETRANSMIT_NONE
     lib.ring_release(ffi.addressof(tcb, "snd_ring"))
+    if not tcb.rcv_ring.length:
+        lib.ring_release(ffi.addressof(tcb, "rcv_ring"))
     lib.sent_queue_release(_sent(connection))
     start_state_timer(connection, 2 * connection.tcp.config.msl_ns, now)
 
