@@ -1,8 +1,8 @@
 """The rules by which sockets share a port, held equal to the running kernel's on its loopback interface.
 
 Every pair of sockets, over addresses, families, IPV6_V6ONLY, SO_REUSEADDR and SO_REUSEPORT, is bound (and made to
-listen) in the kernel and in a `PortTable`; both must give the same answers.  As other programs may take a port at any moment,
-an answer that differs is asked for again on another port.
+listen) in the kernel and in a `PortTable`; both must give the same answers.  As other programs may take a port at any
+moment, an answer that differs is asked for again on another port.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def test_two_bound_sockets_may_both_listen_exactly_where_the_kernel_lets_them() 
 def test_with_three_sockets_ustack_is_stricter_only_where_the_kernel_stops_at_the_first_that_shares(
     protocol: int,
 ) -> None:
-    """Linux lets a newcomer in if one SO_REUSEPORT socket of the port agrees, not asking the others: ustack asks all."""
+    """Linux lets a newcomer in if one SO_REUSEPORT socket of the port agrees, not asking others: ustack asks all."""
     few = [one for one in SOCKETS if one.address != "127.0.0.2" and (one.address, one.only) != ("::1", True)]
     found = differences(protocol, ([Bind(one) for one in three] for three in itertools.product(few, repeat=3)))
     for steps, theirs, ours in found:
