@@ -11,6 +11,9 @@
  * elsewhere standalone.c does. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* Let one allocation fail: the one after `count` more; none with a negative count. */
+void fail_allocation_after(int count);
+
 /* A finding: the invariant that does not hold. */
 static inline void require(int holds, const char *invariant)
 {
