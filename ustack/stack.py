@@ -206,6 +206,10 @@ class Stack:
         self._take_loopback(now)
         if self.tcp.blocked:
             self.tcp.resume(now)
+        if self.udp.blocked:
+            self.udp.resume()
+        if self.raw.blocked:
+            self.raw.resume()
         return [each for each in self.ip.interfaces if not each.loopback and len(each.outgoing)]
 
     def _take_loopback(self, now: int) -> None:

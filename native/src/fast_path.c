@@ -141,9 +141,9 @@ static void take_data(struct tcb *tcb, const struct packet *packet)
 }
 
 static int take_segment(struct fast_path *path, struct tcb *tcb, const struct packet *packet,
-                        uint64_t now_ns)
+                        uint8_t interface, uint64_t now_ns)
 {
-    if (!is_ordinary(tcb, packet) || !room_to_touch(path)) {
+    if (tcb->interface != interface || !is_ordinary(tcb, packet) || !room_to_touch(path)) {
         return 0;
     }
     if (!tcb->touched) {
@@ -213,7 +213,7 @@ static int take_frame(struct fast_path *path, const struct burst *burst, uint32_
         return 0;
     }
     if (flow->kind == FLOW_TCP) {
-        return take_segment(path, flow->target, &packet, now_ns);
+        return take_segment(path, flow->target, &packet, interface, now_ns);
     }
     if (flow->kind == FLOW_UDP) {
         return take_datagram(path, flow->target, &packet, interface);

@@ -50,6 +50,7 @@ def create_tcb(
     tcb.local_address[0 : len(local)] = local
     tcb.remote_address[0 : len(remote)] = remote
     tcb.local_port, tcb.remote_port = local_port, remote_port
+    tcb.interface = connection.interface.index
     connection.local_address, connection.local_port = local, local_port
     connection.remote_address, connection.remote_port = remote, remote_port
     connection.tcb = tcb

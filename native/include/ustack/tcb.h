@@ -72,6 +72,7 @@ struct tcb {
     uint8_t ttl;
     uint8_t traffic_class;
     uint8_t dont_fragment;
+    uint8_t interface; /* index of the interface that the route names */
     uint32_t flow_label;
     uint16_t ip_id;             /* of the next IPv4 packet */
     uint8_t state;              /* written by tcp.state.change_state only */
