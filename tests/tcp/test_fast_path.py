@@ -31,7 +31,8 @@ def test_a_forged_segment_from_the_device_does_not_reach_a_connection_over_the_l
     tcb = client.tcb
     header = tcp.build(
         tcb.local_port, tcb.remote_port, tcb.snd_nxt, tcb.rcv_nxt, tcp.ACK | tcp.PSH, 500, payload=b"forged",
-        options=b"\x01\x01\x08\x0a" + (tcb.ts_recent + 1).to_bytes(4, "big") + bytes(4), pseudo=(peer.local, peer.local),
+        options=b"\x01\x01\x08\x0a" + (tcb.ts_recent + 1).to_bytes(4, "big") + bytes(4),
+        pseudo=(peer.local, peer.local),
     )  # fmt: skip
     packet = ipv4.build(peer.local, peer.local, IPPROTO_TCP, len(header) + 6) + header + b"forged"
     peer.arrive([packet])
@@ -43,6 +44,7 @@ def test_a_forged_segment_from_the_device_does_not_reach_a_connection_over_the_l
 def test_segments_of_a_connection_over_the_loopback_take_the_fast_path() -> None:
     peer = Peer()
     client, server = connect_to_ourselves(peer)
+    client.options.no_delay = True
     received = 0
     for _ in range(20):
         client.send(bytes(1000), 0, None, peer.now)
