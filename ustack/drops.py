@@ -53,7 +53,10 @@ class DropReason(enum.Enum):
     ICMP_UNKNOWN_TYPE = ("ICMP message type is unknown", "RFC 1122 §3.2.2, RFC 4443 §2.4")
     ICMP_QUOTE = ("ICMP error quotes no packet that we sent", "RFC 5927 §4.1")
     ICMP_SOURCE_QUENCH = ("source quench is deprecated", "RFC 6633 §3")
-    ICMP_NOT_OFFERED = ("ICMP message asks for a service that this host does not offer", "RFC 1122 §3.2.2.2-9, RFC 4861")
+    ICMP_NOT_OFFERED = (
+        "ICMP message asks for a service that this host does not offer",
+        "RFC 1122 §3.2.2.2-9, RFC 4861",
+    )
     ICMP_MTU = ("packet too big reports an MTU under IPv6's minimum", "RFC 8201 §4")
     ICMP_BROADCAST_ECHO = ("echo request to a broadcast or multicast address", "RFC 1122 §3.2.2.6")
     # Group management.
