@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import struct
-import threading
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -265,21 +266,32 @@ def test_a_frame_that_the_device_refuses_ends_the_call_before_it(pair: Pair) -> 
     assert lib.device_write(device.fileno(), burst, 0, 1) == -errno.EMSGSIZE
 
 
+INTERRUPTER = """
+import os, signal, socket, sys
+
+process, peer = int(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))
+
+def wait_until_it_sleeps():
+    while open(f"/proc/{process}/stat").read().rpartition(")")[2].split()[0] != "S":
+        pass
+
+for _ in range(3):
+    wait_until_it_sleeps()
+    os.kill(process, signal.SIGUSR1)
+wait_until_it_sleeps()
+peer.send(b"in the end")
+"""
+
+
 def test_an_interrupted_read_is_taken_up_again() -> None:
     device, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    reading_thread = threading.get_ident()
-
-    def interrupt() -> None:
-        for _ in range(200):
-            signal.pthread_kill(reading_thread, signal.SIGUSR1)
-        peer.send(b"in the end")
-
     before = signal.signal(signal.SIGUSR1, lambda *_: None)
-    interrupter = threading.Thread(target=interrupt)
     burst = new_burst()
     with device, peer:
-        interrupter.start()
-        assert lib.device_read(device.fileno(), burst, 0, 1) == 1
-        interrupter.join()
+        command = [sys.executable, "-c", INTERRUPTER, str(os.getpid()), str(peer.fileno())]
+        with subprocess.Popen(command, pass_fds=[peer.fileno()]) as interrupter:
+            taken = lib.device_read(device.fileno(), burst, 0, 1)
+        assert interrupter.returncode == 0
     signal.signal(signal.SIGUSR1, before)
+    assert taken == 1
     assert frames(burst) == [b"in the end"]
