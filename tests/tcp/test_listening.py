@@ -142,7 +142,7 @@ def test_the_accept_queue_holds_one_more_than_the_backlog(peer: Peer) -> None:
     assert len(listener.accept_queue) == 3
 
 
-def test_a_third_ack_into_a_full_accept_queue_is_dropped_and_the_syn_ack_that_comes_again_repairs_it(
+def test_a_third_ack_into_a_full_accept_queue_is_dropped_and_the_next_syn_ack_repairs_it(
     peer: Peer,
 ) -> None:
     listener = peer.listen(backlog=0)

@@ -21,13 +21,11 @@ from ustack.tcp.state import State
 
 def in_time_wait(peer: Peer, stamp: int | None = None) -> Connection:
     """A connection in TIME-WAIT whose port still has its listener; the peer's last TSval is `stamp`."""
-    stamps = {} if stamp is None else {"timestamps": (stamp, 0)}
-    connection = established(peer, **stamps)
+    stamps = None if stamp is None else (stamp, 0)
+    connection = established(peer, timestamps=stamps)
     close(peer, connection)
-    fin = peer.expect("F.", 1, 1)
-    if fin.options.timestamps is not None:
-        stamps = {"timestamps": (stamp or 0, fin.options.timestamps[0])}
-    peer.inject("F.", 1, 2, **stamps)
+    peer.expect("F.", 1, 1)
+    peer.inject("F.", 1, 2, timestamps=stamps)
     peer.expect(".", 2, 2)
     assert state_of(connection) == State.TIME_WAIT
     return connection
@@ -82,8 +80,7 @@ def test_timestamps_decide_where_both_connections_have_them(
     peer: Peer, stamp: int | None, seq: int, taken: bool
 ) -> None:
     connection = in_time_wait(peer, 500)
-    stamps = {} if stamp is None else {"timestamps": (stamp, 0)}
-    peer.inject("S", seq, **stamps)
+    peer.inject("S", seq, timestamps=None if stamp is None else (stamp, 0))
     assert [each.flags for each in drain(peer)] == (["S."] if taken else ["."])
     assert state_of(connection) == (State.CLOSED if taken else State.TIME_WAIT)
 
