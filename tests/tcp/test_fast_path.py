@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from ustack.constants import AF_INET, IPPROTO_TCP, SOCK_STREAM
 from ustack.drops import DropReason
-from ustack.endpoint import Endpoint
 from ustack.sim.peer import Peer
 from ustack.tcp.connection import Connection
 from ustack.wire import ipv4, tcp
 
 
-def connect_to_ourselves(peer: Peer) -> tuple[Connection, Endpoint]:
+def connect_to_ourselves(peer: Peer) -> tuple[Connection, Connection]:
     """A connection of the stack to its own address, over the loopback."""
     listener = peer.listen()
     client = peer.stack.open(AF_INET, SOCK_STREAM, IPPROTO_TCP)
@@ -19,7 +18,9 @@ def connect_to_ourselves(peer: Peer) -> tuple[Connection, Endpoint]:
         client.connect(peer.local, peer.local_port, peer.now)
     except BlockingIOError:
         peer.stack.transmit(peer.now)
-    return client, listener.accept()
+    server = listener.accept()
+    assert isinstance(server, Connection)
+    return client, server
 
 
 def test_a_forged_segment_from_the_device_does_not_reach_a_connection_over_the_loopback() -> None:
@@ -31,7 +32,7 @@ def test_a_forged_segment_from_the_device_does_not_reach_a_connection_over_the_l
     tcb = client.tcb
     header = tcp.build(
         tcb.local_port, tcb.remote_port, tcb.snd_nxt, tcb.rcv_nxt, tcp.ACK | tcp.PSH, 500, payload=b"forged",
-        options=b"\x01\x01\x08\x0a" + (tcb.ts_recent + 1).to_bytes(4, "big") + bytes(4),
+        options=b"\x01\x01\x08\x0a" + (server.tcb.ts_recent + 1).to_bytes(4, "big") + bytes(4),
         pseudo=(peer.local, peer.local),
     )  # fmt: skip
     packet = ipv4.build(peer.local, peer.local, IPPROTO_TCP, len(header) + 6) + header + b"forged"
