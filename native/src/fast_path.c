@@ -156,7 +156,7 @@ static int take_segment(struct fast_path *path, struct tcb *tcb, const struct pa
         tcb->ts_recent_ns = now_ns;
     }
     tcb->last_received_ns = now_ns;
-    tcb->keepalive_probes_sent = 0;
+    tcb->probes_sent = 0;
     if (packet->ack != tcb->snd_una) {
         take_acknowledgment(tcb, packet->ack, now_ns);
     }

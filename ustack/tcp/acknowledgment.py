@@ -28,9 +28,12 @@ def process(connection: Connection, segment: Segment, now: int) -> None:
         _advance(connection, segment.ack, now)
     changed = False
     if sequence.ge(segment.ack, una):
+        was_closed = not tcb.snd_wnd
         changed = window.take_window(tcb, segment.seq, segment.ack, segment.window)
         if changed:
             connection.wants_slow_path(lib.SLOW_WINDOW, not tcb.snd_wnd)
+            if was_closed:
+                recovery.on_window_opened(connection, now)
     if newly:
         recovery.on_acknowledged(connection, sequence.distance(una, segment.ack), now)
     elif (

@@ -40,7 +40,7 @@ def segment_arrives(connection: Connection, segment: Segment, now: int) -> None:
     tcb.segments_received += 1
     check_sequence(connection, segment, now)
     tcb.last_received_ns = now
-    tcb.keepalive_probes_sent = 0
+    tcb.probes_sent = 0
     check_rst(connection, segment, now)
     check_security(connection, segment)
     check_syn(connection, segment, now)

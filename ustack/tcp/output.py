@@ -66,9 +66,11 @@ def _send_lost(connection: Connection, options: bytes, now: int) -> bool:
         room = tcb.cwnd - in_flight
         if room < min(mss, length) and in_flight:
             return False
-        if sequence.ge(segment.seq, sequence.add(tcb.snd_una, tcb.snd_wnd)):
+        edge = sequence.add(tcb.snd_una, tcb.snd_wnd)
+        if sequence.ge(segment.seq, edge):
             return False
-        take = min(max(room - room % mss, mss), SUPER_SEGMENT_MAX - SUPER_SEGMENT_MAX % mss)
+        room = min(room, sequence.distance(segment.seq, edge), SUPER_SEGMENT_MAX)
+        take = max(room - room % mss, mss)
         if take < length:
             lib.sent_queue_split(sent, sequence.add(segment.seq, take))
         if not resend(connection, index, options, now):

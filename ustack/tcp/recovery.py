@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import ack_sample, output, sequence
+from ustack.tcp import ack_sample, output, retransmission, sequence
 from ustack.tcp import options as tcp_options
 from ustack.tcp.congestion import LossSample
 
@@ -69,6 +69,15 @@ def on_timeout(connection: Connection, now: int) -> None:
     tcb.recovery_point = tcb.snd_nxt
     tcb.dup_acks = 0
     connection.wants_slow_path(lib.SLOW_RECOVERY, True)
+
+
+def on_window_opened(connection: Connection, now: int) -> None:
+    """What was sent again into a closed window was lost there: it need not wait for a backed-off timer."""
+    tcb = connection.tcb
+    if tcb.in_recovery == lib.RECOVERY_TIMEOUT:
+        lib.sent_queue_mark_all_lost(ffi.addressof(tcb, "sent"), 0)
+        tcb.backoff = tcb.retransmits = 0
+        retransmission.restart(connection, now)
 
 
 def _enter_fast_recovery(connection: Connection, now: int) -> None:

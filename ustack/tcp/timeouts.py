@@ -94,6 +94,7 @@ def _retransmission_timeout(connection: Connection, now: int) -> None:
     else:
         # The peer has shrunk its window: the retransmission serves as the probe (RFC 9293 §3.8.6, SHLD-16, SHLD-17).
         recovery.retransmit_first(connection, now)
+        _count_probe(tcb)
     tcb.retransmit_kind = lib.RETRANSMIT_RTO
     retransmission.rearm(connection, now)
 
@@ -102,9 +103,8 @@ def _is_hopeless(connection: Connection, now: int) -> bool:
     tcb = connection.tcb
     if connection.options.user_timeout_ns:
         return _user_timeout_is_over(connection, now)
-    if not tcb.snd_wnd and now - tcb.last_received_ns < connection.tcp.config.rto_max_ns:
-        return False
-    return bool(tcb.retransmits >= connection.tcp.config.retries2)
+    unanswered = tcb.retransmits if tcb.snd_wnd else tcb.probes_sent
+    return bool(unanswered >= connection.tcp.config.retries2)
 
 
 def _persist(connection: Connection, now: int) -> None:
@@ -116,20 +116,21 @@ def _persist(connection: Connection, now: int) -> None:
     if window.usable_window(tcb):
         output.override(connection, now)
         return
-    silent = now - tcb.last_received_ns
     limit = connection.options.user_timeout_ns
-    hopeless = tcb.backoff >= connection.tcp.config.retries2 and silent > connection.tcp.config.rto_max_ns
-    if (
-        hopeless
-        or (limit and silent >= limit)
-        or (connection.orphaned and tcb.backoff >= connection.tcp.config.retries2)
-    ):
+    probes = tcb.backoff if connection.orphaned else tcb.probes_sent
+    if probes >= connection.tcp.config.retries2 or (limit and now - tcb.last_received_ns >= limit):
         output.send_reset(connection, now)
         connection.fail(errno.ETIMEDOUT)
         return
     tcb.backoff = min(tcb.backoff + 1, _COUNT_MAX)
+    _count_probe(tcb)
     output.send_probe(connection, now)
     retransmission.rearm(connection, now)
+
+
+def _count_probe(tcb: Any) -> None:
+    """One more probe has left; any segment that arrives sets the count back."""
+    tcb.probes_sent = min(tcb.probes_sent + 1, _COUNT_MAX)
 
 
 def _delayed_ack(connection: Connection, now: int) -> None:
@@ -159,7 +160,7 @@ def _keepalive(connection: Connection, now: int) -> None:
     if tcb.sent.count or output.unsent_bytes(tcb) > 0:
         wait = time
     elif quiet < time:
-        tcb.keepalive_probes_sent = 0
+        tcb.probes_sent = 0
         wait = time - quiet
     elif _keepalive_has_failed(connection, quiet):
         output.send_reset(connection, now)
@@ -167,14 +168,14 @@ def _keepalive(connection: Connection, now: int) -> None:
         return
     else:
         output.send_probe(connection, now)
-        tcb.keepalive_probes_sent = min(tcb.keepalive_probes_sent + 1, _COUNT_MAX)
+        _count_probe(tcb)
         wait = interval
     tcb.deadline_ns[lib.TIMER_KEEPALIVE] = now + wait
 
 
 def _keepalive_has_failed(connection: Connection, quiet: int) -> bool:
     """Too many probes without an answer; a user's time-out counts instead of them, as in Linux."""
-    sent: int = connection.tcb.keepalive_probes_sent
+    sent: int = connection.tcb.probes_sent
     if connection.options.user_timeout_ns:
         return sent > 0 and quiet >= connection.options.user_timeout_ns
     return sent >= (connection.options.keepalive_probes or connection.tcp.config.keepalive_probes)

@@ -128,7 +128,7 @@ struct tcb {
     uint8_t retransmit_kind; /* RETRANSMIT_: what deadline_ns[TIMER_RETRANSMIT] is for */
     uint8_t backoff;         /* doublings of the time-out since the last sample */
     uint8_t retransmits;     /* time-outs since new data was last acknowledged: R1, R2 */
-    uint8_t keepalive_probes_sent;
+    uint8_t probes_sent;     /* keep-alives and window probes since the last segment arrived */
     uint8_t in_recovery; /* RECOVERY_ */
     uint32_t dup_acks;
     uint32_t recovery_point;
