@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.support.requirement import requirement
@@ -14,7 +16,7 @@ from ustack.tcp.connection import Connection
 MSS = 1000
 
 
-def with_buffer(version: int, size: int, **options: object) -> tuple[Peer, Connection]:
+def with_buffer(version: int, size: int, **options: Any) -> tuple[Peer, Connection]:
     """A connection whose receive buffer is `size`."""
     peer = Peer(version, StackConfig(tcp=TcpConfig(receive_buffer=size)))
     return peer, established(peer, **options)

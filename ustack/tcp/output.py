@@ -46,11 +46,18 @@ def output(connection: Connection, now: int) -> None:
         return
     lost = tcb.sent.lost_bytes
     if lost or (not tcb.fin_sent and (connection.fin_queued or unsent_bytes(tcb) > 0)):
-        options = tcp_options.data_options(tcb, now)
-        tcb.snd_mss = connection.max_segment - len(options)
+        options = segment_options(connection, now)
         if not lost or _send_lost(connection, options, now):
             _send_new(connection, options, now)
     retransmission.watch(connection, now)
+
+
+def segment_options(connection: Connection, now: int) -> bytes:
+    """The options of a segment with data sent now, for which SND.MSS makes room.  RFC 9293 §3.7.1 (MUST-16)."""
+    tcb = connection.tcb
+    options = tcp_options.data_options(tcb, now)
+    tcb.snd_mss = connection.max_segment - len(options)
+    return options
 
 
 def _send_lost(connection: Connection, options: bytes, now: int) -> bool:
@@ -115,8 +122,7 @@ def _send_new(connection: Connection, options: bytes, now: int) -> None:
 def override(connection: Connection, now: int) -> None:
     """Send one segment of what was held back until the override time-out.  RFC 9293 §3.8.6.2.1 (MUST-60)."""
     tcb = connection.tcb
-    options = tcp_options.data_options(tcb, now)
-    tcb.snd_mss = connection.max_segment - len(options)
+    options = segment_options(connection, now)
     pending = unsent_bytes(tcb)
     usable = window.usable_window(tcb)
     length = min(pending, usable, tcb.snd_mss)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
 from ustack.tcp import ack_sample, output, retransmission, sequence
-from ustack.tcp import options as tcp_options
 from ustack.tcp.congestion import LossSample
 
 if TYPE_CHECKING:
@@ -115,12 +114,13 @@ def _on_partial_ack(connection: Connection, acked: int, now: int) -> None:
 def retransmit_first(connection: Connection, now: int) -> None:
     """Send the first segment that is not acknowledged again, whatever cwnd says."""
     tcb = connection.tcb
+    options = output.segment_options(connection, now)
     sent = ffi.addressof(tcb, "sent")
     end = sequence.add(tcb.snd_una, tcb.snd_mss)
     lib.sent_queue_mark_lost(sent, tcb.snd_una, end if sequence.lt(end, tcb.snd_nxt) else tcb.snd_nxt)
     index = lib.sent_queue_next_lost(sent, 0)
     if index >= 0:
-        output.resend(connection, index, tcp_options.data_options(tcb, now), now)
+        output.resend(connection, index, options, now)
 
 
 def _loss_sample(connection: Connection, now: int) -> LossSample:
