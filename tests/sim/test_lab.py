@@ -46,6 +46,24 @@ def test_blocking_applications_exchange_data_without_any_time_passing():
         assert lab.now() == began
 
 
+def test_a_bulk_transfer_over_the_loopback_takes_no_time():
+    def serve_loopback() -> int:
+        with socket.create_server(("127.0.0.1", 80)) as listener, listener.accept()[0] as connection:
+            return len(connection.recv(5_000_000, socket.MSG_WAITALL))
+
+    def upload_loopback() -> None:
+        with socket.create_connection(("127.0.0.1", 80)) as connection:
+            connection.sendall(bytes(5_000_000))
+
+    with Lab() as lab:
+        host = lab.host()
+        began = lab.now()
+        serving = host.run(serve_loopback)
+        host.run(upload_loopback)
+        assert serving.result() == 5_000_000
+        assert lab.now() - began < SECOND
+
+
 def test_the_thread_that_made_the_lab_is_a_task_like_any_other():
     with two_hosts() as (_, server, client):
         serving = server.run(serve)

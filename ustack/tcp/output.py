@@ -56,7 +56,7 @@ def segment_options(connection: Connection, now: int) -> bytes:
     """The options of a segment with data sent now, for which SND.MSS makes room.  RFC 9293 §3.7.1 (MUST-16)."""
     tcb = connection.tcb
     options = tcp_options.data_options(tcb, now)
-    tcb.snd_mss = connection.max_segment - len(options)
+    tcb.snd_mss = min(connection.max_segment - len(options), SUPER_SEGMENT_MAX)
     return options
 
 
