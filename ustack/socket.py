@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket as stdlib
 from typing import Any
 
-from ustack.api.functions import create_connection, create_server, has_dualstack_ipv6
+from ustack.api.functions import create_connection, create_server, fromfd, has_dualstack_ipv6
 from ustack.api.socket import socket
 
 SocketType = socket
@@ -19,6 +19,7 @@ __all__ = [  # noqa: PLE0604  # the names are strings
     "SocketType",
     "create_connection",
     "create_server",
+    "fromfd",
     "has_dualstack_ipv6",
     "socket",
 ]

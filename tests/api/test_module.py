@@ -24,7 +24,7 @@ def test_it_is_a_module_with_every_name_of_pythons():
 
 
 def test_names_that_we_do_not_override_are_pythons_own():
-    ours = {"socket", "SocketType", "create_connection", "create_server", "has_dualstack_ipv6"}
+    ours = {"socket", "SocketType", "create_connection", "create_server", "fromfd", "has_dualstack_ipv6"}
     for name in set(stdlib.__all__) - ours:
         assert getattr(socket, name) is getattr(stdlib, name)
     for name in ours - {"SocketType"}:

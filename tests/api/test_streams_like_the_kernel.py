@@ -563,6 +563,49 @@ def a_duplicate_keeps_the_connection_open(net: Net):
 
 
 @scenario
+def a_duplicate_becomes_a_listener_too(net: Net):
+    first = net.tcp()
+    second = net.keep(first.dup())
+    second.bind(("127.0.0.1", 0))
+    first.listen()
+    client = net.tcp()
+    client.connect(second.getsockname())
+    accepted, peer = second.accept()
+    accepted.close()
+    return peer == client.getsockname(), first.getsockopt(net.SOL_SOCKET, net.SO_ACCEPTCONN)
+
+
+@scenario
+def a_socket_from_a_descriptor(net: Net):
+    client, server = net.pair()
+    second = net.keep(net.fromfd(client.fileno(), client.family, client.type))
+    second.sendall(b"from the second")
+    received = server.recv(100)
+    second.close()
+    server.sendall(b"to the first")
+    return received, client.recv(100)
+
+
+@scenario
+def the_descriptor_says_whether_calls_block(net: Net):
+    import os
+
+    made = net.tcp()
+    shown = []
+    for timeout in (None, 0.0, 5, None):
+        made.settimeout(timeout)
+        shown.append(os.get_blocking(made.fileno()))
+    made.setblocking(False)
+    return shown, os.get_blocking(made.fileno())
+
+
+@scenario
+def numbers_that_fit_no_int(net: Net):
+    made = net.tcp()
+    return raised(made.shutdown, 1 << 31), raised(made.listen, 1 << 31), raised(made.setblocking, 1 << 32)
+
+
+@scenario
 def flags_in_the_type(net: Net):
     made = net.socket(net.AF_INET, net.SOCK_STREAM | net.SOCK_NONBLOCK | net.SOCK_CLOEXEC)
     return made.type, made.gettimeout(), made.get_inheritable()

@@ -6,9 +6,17 @@ import contextlib
 import socket as stdlib
 from typing import Any
 
+from ustack.api.readiness import owner_of
 from ustack.api.socket import socket
 
 _NO_TIMEOUT: Any = stdlib._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # noqa: SLF001  # means "the default's"
+
+
+def fromfd(fd: int, family: int, type: int, proto: int = 0) -> stdlib.socket:
+    """Another socket for a descriptor: of the same connection if it is a `fileno()` of ours, else the kernel's."""
+    if owner_of(fd) is not None:
+        return socket(family, type, proto, fd)
+    return stdlib.fromfd(fd, family, type, proto)
 
 
 def create_connection(

@@ -28,6 +28,10 @@ _FILLER = bytes(256)
 """Over a quarter of the smallest send buffer with its overhead: enough for Linux to call it full."""
 
 
+_mirrored: dict[int, tuple[Driver, Observer]] = {}
+"""What stands behind each descriptor that polls as a socket."""
+
+
 class Mirror:
     """The pair.  All methods are called with the stack's lock held."""
 
@@ -40,15 +44,17 @@ class Mirror:
             self._shown = bits
         else:
             self._near, self._far = stdlib.socketpair()
-            self._far.setblocking(False)
             self._shown = WRITABLE
-        self._near.setblocking(False)
         self._near.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_SNDBUF, 1)
         self.show(bits)
 
     def fileno(self) -> int:
         """The descriptor to poll."""
         return self._near.fileno()
+
+    def set_blocking(self, blocking: bool) -> None:
+        """Let the descriptor's own flag say whether the socket blocks."""
+        self._near.setblocking(blocking)
 
     def changed(self, observer: Observer) -> None:
         """Show the endpoint's readiness as it is now."""
@@ -88,10 +94,12 @@ class Mirror:
         assert self._far is not None, "only the mirror of an open connection is given away"
         self._empty()
         _drain(self._far)
+        _mirrored.pop(self._near.fileno(), None)
         return self._near, self._far
 
     def close(self) -> None:
         """Close both ends."""
+        _mirrored.pop(self._near.fileno(), None)
         self._near.close()
         if self._far is not None:
             self._far.close()
@@ -102,9 +110,7 @@ class Mirror:
             listener.bind("")
             listener.listen(1)
             self._near.connect(listener.getsockname())
-            far, _ = listener.accept()
-        far.setblocking(False)
-        return far
+            return listener.accept()[0]
 
     def _change(self, far: stdlib.socket, bits: int, changes: int) -> None:
         """Show anything but HANGUP."""
@@ -112,7 +118,7 @@ class Mirror:
             if bits & WRITABLE:
                 _drain(far)
             else:
-                self._near.send(_FILLER)
+                self._near.send(_FILLER, stdlib.MSG_DONTWAIT)
         if changes & self._shown & PRIORITY:
             self._empty()
             changes |= bits & READABLE
@@ -120,11 +126,11 @@ class Mirror:
             return
         if changes & READABLE:
             if bits & READABLE:
-                far.send(_BYTE)
+                far.send(_BYTE, stdlib.MSG_DONTWAIT)
             else:
                 _drain(self._near)
         if changes & bits & PRIORITY:
-            far.send(_BYTE, stdlib.MSG_OOB)
+            far.send(_BYTE, stdlib.MSG_OOB | stdlib.MSG_DONTWAIT)
         if changes & bits & READ_HANGUP:
             far.shutdown(stdlib.SHUT_WR)
 
@@ -134,13 +140,13 @@ class Mirror:
             self._empty()
         _drain(far)
         if bits & ERROR:
-            self._near.send(_BYTE)
+            self._near.send(_BYTE, stdlib.MSG_DONTWAIT)
         far.close()
 
     def _empty(self) -> None:
         """Take everything out of the near end's queue."""
         with contextlib.suppress(OSError):
-            self._near.recv(1, stdlib.MSG_OOB)
+            self._near.recv(1, stdlib.MSG_OOB | stdlib.MSG_DONTWAIT)
         _drain(self._near)
 
 
@@ -151,8 +157,13 @@ def _unopened(bits: int) -> bool:
 
 def _drain(end: stdlib.socket) -> None:
     with contextlib.suppress(BlockingIOError):
-        while end.recv(4096):
+        while end.recv(4096, stdlib.MSG_DONTWAIT):
             pass
+
+
+def owner_of(descriptor: int) -> tuple[Driver, Observer] | None:
+    """What stands behind a descriptor that `Mirror.fileno` gave."""
+    return _mirrored.get(descriptor)
 
 
 def renew(observer: Observer) -> None:
@@ -167,6 +178,7 @@ def mirror_of(endpoint: Endpoint, driver: Driver) -> Mirror:
     mirror = observer.mirror
     if mirror is None:
         mirror = observer.mirror = Mirror(endpoint.readiness())
+        _mirrored[mirror.fileno()] = driver, observer
         driver.attend(+1)
     assert isinstance(mirror, Mirror), "observers are mirrored by one class"
     return mirror

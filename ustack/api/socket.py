@@ -11,18 +11,19 @@ import errno
 import operator
 import socket as stdlib
 import warnings
+import weakref
 from functools import lru_cache
 from typing import Any, overload
 
 from ustack import errors
 from ustack.api import addresses, options, relay
 from ustack.api.addresses import PythonAddress
-from ustack.api.readiness import mirror_of, renew
+from ustack.api.readiness import mirror_of, owner_of, renew
 from ustack.api.transfer import UNCOUNTED, TransferSocket
 from ustack.endpoint import ERROR, HANGUP, READABLE, WRITABLE, Address, Endpoint
 from ustack.runtime.current import current_driver
 from ustack.runtime.driver import Driver
-from ustack.runtime.waiting import observe
+from ustack.runtime.waiting import Observer, observe
 
 _OURS = frozenset((-1, stdlib.AF_UNSPEC, stdlib.AF_INET, stdlib.AF_INET6))
 _TYPE_FLAGS = stdlib.SOCK_NONBLOCK | stdlib.SOCK_CLOEXEC
@@ -53,11 +54,15 @@ class socket(TransferSocket):
 
     def __new__(cls, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> Any:
         """A socket of ours, or the kernel's for another family or an existing descriptor."""
-        if cls is socket and (fileno is not None or family not in _OURS):
-            return stdlib.socket(family, type, proto, fileno)
+        if cls is socket and fileno is not None:
+            return cls._from_descriptor(fileno) or stdlib.socket(family, type, proto, fileno)
+        if cls is socket and family not in _OURS:
+            return stdlib.socket(family, type, proto)
         return super().__new__(cls)
 
     def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
+        if fileno is not None and getattr(self, "_endpoint", None) is not None:
+            return  # made by _from_descriptor
         if fileno is not None or family not in _OURS:
             raise errors.error(errno.EAFNOSUPPORT)
         family = int(stdlib.AF_INET) if family == -1 else operator.index(family)
@@ -77,6 +82,19 @@ class socket(TransferSocket):
         """A socket around an endpoint that is there already."""
         made: socket = stdlib.socket.__new__(cls)
         made._adopt(driver, endpoint)
+        return made
+
+    @classmethod
+    def _from_descriptor(cls, descriptor: int) -> socket | None:
+        """Another socket of the connection whose `fileno()` this is; None if it is none of ours."""
+        owner = owner_of(descriptor)
+        if owner is None:
+            return None
+        driver, observer = owner
+        with driver.lock:
+            observer.holders += 1
+            made = cls._of(driver, observer.endpoint)
+            _share(observer, made)
         return made
 
     def _adopt(self, driver: Driver, endpoint: Endpoint) -> None:
@@ -144,13 +162,18 @@ class socket(TransferSocket):
 
     def settimeout(self, value: float | None) -> None:
         """Limit how long a call may block.  Raises ValueError, TypeError."""
-        if value is not None:
-            value = _seconds(value)
-        self._timeout = value
+        self._timeout = None if value is None else _seconds(value)
+        self._mirror_blocking()
 
     def setblocking(self, flag: bool) -> None:
         """settimeout(None) or settimeout(0.0)."""
         self._timeout = None if flag else 0.0
+        self._mirror_blocking()
+
+    def _mirror_blocking(self) -> None:
+        endpoint = self._endpoint
+        if endpoint is not None and endpoint.observer is not None and endpoint.observer.mirror is not None:
+            endpoint.observer.mirror.set_blocking(self._timeout is None)
 
     def getblocking(self) -> bool:
         """Whether calls may block at all."""
@@ -171,7 +194,7 @@ class socket(TransferSocket):
         """Accept connections; up to `backlog` wait for accept()."""
         with self._driver.lock:
             endpoint = self._opened()
-            listener = self._call(endpoint, endpoint.listen, max(0, operator.index(backlog)))
+            listener = self._call(endpoint, endpoint.listen, max(0, _c_int(backlog)))
             if listener is not endpoint:
                 self._replace(endpoint, listener)
 
@@ -179,10 +202,16 @@ class socket(TransferSocket):
         """A listener has taken the endpoint's place."""
         observer = endpoint.observer
         if observer is not None:
-            endpoint.observer, listener.observer = None, observer
-            observer.endpoint = listener
+            self._move(observer, endpoint, listener)
             observer.changed(0)
         self._endpoint = listener
+
+    def _move(self, observer: Observer, before: Endpoint, after: Endpoint) -> None:
+        """Let an observer, and all sockets that share it, have another endpoint."""
+        before.observer, after.observer = None, observer
+        observer.endpoint = after
+        for sharer in observer.sharers or ():
+            sharer._endpoint = after  # noqa: SLF001  # its own class
 
     def accept(self) -> tuple[socket, PythonAddress]:
         """The next connection as a new socket, and its remote address."""
@@ -256,19 +285,20 @@ class socket(TransferSocket):
         driver = self._driver
         fresh = driver.stack.open(*self._shape)
         fresh.options = endpoint.options
-        observer, endpoint.observer = endpoint.observer, None
+        observer = endpoint.observer
+        if observer is not None:
+            self._move(observer, endpoint, fresh)
         self._call(endpoint, endpoint.close, driver.now())
         if self._bound is not None:
             self._call(fresh, fresh.bind, *self._bound)
         self._endpoint = fresh
         self._connecting = False
         if observer is not None:
-            observer.endpoint, fresh.observer = fresh, observer
             renew(observer)
 
     def shutdown(self, how: int, /) -> None:
         """Close one direction or both: SHUT_RD, SHUT_WR, SHUT_RDWR."""
-        how = operator.index(how)
+        how = _c_int(how)
         if how not in (stdlib.SHUT_RD, stdlib.SHUT_WR, stdlib.SHUT_RDWR):
             raise errors.error(errno.EINVAL)
         with self._driver.lock:
@@ -307,7 +337,11 @@ class socket(TransferSocket):
         """A descriptor that polls as this socket does, −1 once closed.  Reading or writing it does nothing useful."""
         with self._driver.lock:
             endpoint = self._endpoint
-            return -1 if endpoint is None else mirror_of(endpoint, self._driver).fileno()
+            if endpoint is None:
+                return -1
+            mirror = mirror_of(endpoint, self._driver)
+            mirror.set_blocking(self._timeout is None)
+            return mirror.fileno()
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """Send a file from `offset` on until its end or `count` bytes; how many were sent."""
@@ -317,11 +351,10 @@ class socket(TransferSocket):
     def dup(self) -> socket:
         """A second socket of the same connection: the last one to close closes it."""
         with self._driver.lock:
-            endpoint = self._opened()
-            if _may_listen(endpoint):
-                raise errors.error(errno.EOPNOTSUPP, "a socket that may yet become a listener")
-            observe(endpoint).holders += 1
-        twin = self._of(self._driver, endpoint)
+            observer = observe(self._opened())
+            observer.holders += 1
+            twin = self._of(self._driver, observer.endpoint)
+            _share(observer, self, twin)
         twin.settimeout(self._timeout)
         return twin
 
@@ -356,9 +389,19 @@ class socket(TransferSocket):
                 driver.flush(now)
 
 
-def _may_listen(endpoint: Endpoint) -> bool:
-    """Whether it is a stream that listen() would replace by a listener."""
-    return endpoint.kind == stdlib.SOCK_STREAM and endpoint.readiness() & (HANGUP | READABLE) == HANGUP
+def _share(observer: Observer, *sockets: socket) -> None:
+    """Note that there are several sockets of an endpoint."""
+    if observer.sharers is None:
+        observer.sharers = weakref.WeakSet()
+    observer.sharers.update(sockets)
+
+
+def _c_int(value: Any) -> int:
+    """A C int.  Raises TypeError, OverflowError."""
+    number = operator.index(value)
+    if not -(1 << 31) <= number < 1 << 31:
+        raise OverflowError("Python int too large to convert to C int")
+    return number
 
 
 def _seconds(value: Any) -> float:

@@ -6,9 +6,12 @@ Everything here is read and written with the stack's lock held.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ustack.endpoint import ERROR, HANGUP, Endpoint
+
+if TYPE_CHECKING:
+    import weakref
 
 ALWAYS = ERROR | HANGUP
 """Readiness that ends every wait, as POLLERR and POLLHUP do."""
@@ -43,6 +46,10 @@ class Watcher(Protocol):
 class Reflection(Watcher, Protocol):
     """A watcher that wants to know too when the user's own calls change the readiness."""
 
+    def set_blocking(self, blocking: bool) -> None:
+        """The socket's calls may block, or not."""
+        ...
+
     def close(self) -> None:
         """The socket is closed."""
         ...
@@ -51,7 +58,7 @@ class Reflection(Watcher, Protocol):
 class Observer:
     """What stands in `Endpoint.observer`: it passes the endpoint's events on."""
 
-    __slots__ = ("endpoint", "holders", "mirror", "waiters", "watchers")
+    __slots__ = ("endpoint", "holders", "mirror", "sharers", "waiters", "watchers")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -59,7 +66,9 @@ class Observer:
         self.watchers: list[Watcher] = []
         self.mirror: Reflection | None = None
         self.holders = 1
-        """Sockets that share the endpoint (dup)."""
+        """How many sockets have the endpoint."""
+        self.sharers: weakref.WeakSet[Any] | None = None
+        """Those sockets, if there were ever more than one."""
 
     def changed(self, bits: int) -> None:
         """`bits` of the endpoint's readiness may have become true."""
