@@ -137,12 +137,17 @@ def test_syn_is_on_the_first_segment_and_counts_one() -> None:
     assert [(str(checked(p)[TCP].flags), checked(p)[TCP].seq) for p in result] == [("S", 100), ("", 111), ("", 121)]
 
 
-def test_the_urgent_pointer_is_counted_from_each_segment() -> None:
-    tcp = TCP(sport=80, dport=1234, seq=100, flags="UA", urgptr=15)
+@pytest.mark.parametrize(
+    ("urgent", "pointers"),
+    [(9, [9, 0, 0]), (10, [10, 0, 0]), (11, [11, 1, 0]), (20, [20, 10, 0]), (65535, [65535, 65525, 65515])],
+)
+def test_the_urgent_pointer_is_counted_from_each_segment(urgent: int, pointers: list[int]) -> None:
+    tcp = TCP(sport=80, dport=1234, seq=100, flags="UA", urgptr=urgent)
     result = cut(bytes(ip_layer(4) / tcp / Raw(bytes(30))), 10)
     assert isinstance(result, list)
     parsed = [checked(packet)[TCP] for packet in result]
-    assert [(str(segment.flags), segment.urgptr) for segment in parsed] == [("AU", 15), ("AU", 5), ("A", 0)]
+    assert [segment.urgptr for segment in parsed] == pointers
+    assert [str(segment.flags) for segment in parsed] == ["AU" if pointer else "A" for pointer in pointers]
 
 
 def test_ipv4_options_are_on_every_segment() -> None:
