@@ -12,11 +12,14 @@ from ustack.native import ffi, lib
 from ustack.tcp import opening, output, sequence
 from ustack.tcp.connection import Connection
 from ustack.tcp.state import SYN_RECEIVED, SYN_SENT
+from ustack.wire import icmpv4, icmpv6
 
 if TYPE_CHECKING:
     from ustack.ip.icmp import IcmpError
     from ustack.tcp.protocol import TcpProtocol
 
+_UNREACHABLE_IPV4 = icmpv4.IcmpType.DESTINATION_UNREACHABLE
+_UNREACHABLE_IPV6 = icmpv6.Icmpv6Type.DESTINATION_UNREACHABLE
 _SEQ = struct.Struct(">4xI")
 
 
@@ -37,10 +40,16 @@ def error_arrives(tcp: TcpProtocol, error: IcmpError, now: int) -> None:
         raise Drop(DropReason.ICMP_QUOTE, "the quoted sequence number is not in flight")
     if error.mtu is not None:
         _packet_too_big(connection, error.mtu, now)
-    elif tcb.state in (SYN_SENT, SYN_RECEIVED) and error.hard:
+    elif tcb.state in (SYN_SENT, SYN_RECEIVED) and _is_hard(error):
         connection.fail(error.errno)
     else:
         _soft_error(connection, error.errno)
+
+
+def _is_hard(error: IcmpError) -> bool:
+    """Whether an open should not wait any longer.  A parameter problem is soft for TCP: MUST-56."""
+    unreachable = _UNREACHABLE_IPV4 if error.version == 4 else _UNREACHABLE_IPV6
+    return error.hard and error.type == unreachable
 
 
 def _packet_too_big(connection: Connection, mtu: int, now: int) -> None:

@@ -34,14 +34,18 @@ def choose_window(tcb: Any) -> int:
 
 
 def advertise(tcb: Any) -> int:
-    """Choose the window, record it in RCV.WND and return the field for the wire."""
+    """Choose the window, record it in RCV.WND and return the field for the wire.
+
+    Where the field cannot tell it exactly it is rounded up if the buffer has room, else down: what was offered before
+    stays acceptable all the same.  RFC 7323 §2.4.
+    """
     shift: int = tcb.rcv_wscale
     current: int = tcb.rcv_wnd
     field = choose_window(tcb) >> shift
-    if field << shift < current:
-        field = (current + (1 << shift) - 1) >> shift
+    if field << shift < current and (field + 1) << shift <= wanted_window(tcb):
+        field += 1
     field = min(field, WINDOW_FIELD_MAX)
-    tcb.rcv_wnd = field << shift
+    tcb.rcv_wnd = max(field << shift, current)
     return field
 
 

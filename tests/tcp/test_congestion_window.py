@@ -1,0 +1,200 @@
+"""How much may be in flight: initial window, slow start, congestion avoidance, idleness.  RFC 5681 §3.1, §4.1; 6928."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.requirement import requirement
+from tests.support.stream import connected, drain, established, write
+from ustack.config import StackConfig, TcpConfig
+from ustack.sim.peer import Peer
+from ustack.tcp.congestion import CONTROLLERS, AckSample, CongestionController, LossSample
+from ustack.tcp.connection import Connection
+
+MSS = 1000
+STREAM = bytes(1 << 20)
+
+
+def full_speed(peer: Peer, **options: object) -> Connection:
+    """A connection with a round trip of 100 ms, a wide window and a megabyte to send."""
+    mss = options.get("mss", MSS)
+    assert isinstance(mss, int)
+    connection = established(peer, round_trip=100, window_scale=10, mss=mss)
+    peer.inject(".", 1, 1, window=60_000)
+    write(peer, connection, STREAM)
+    return connection
+
+
+def acknowledge_all(peer: Peer, every: int = 1) -> int:
+    """Acknowledge every `every`th of the segments in flight, 100 ms later; how many there were."""
+    sent = drain(peer)
+    peer.advance(100)
+    for index, each in enumerate(sent):
+        if (index + 1) % every == 0 or index == len(sent) - 1:
+            peer.inject(".", 1, each.seq + len(each.payload), window=60_000)
+    return len(sent)
+
+
+@requirement("RFC6928", "2")
+@pytest.mark.parametrize(
+    ("mss", "window"), [(536, 5360), (1000, 10_000), (1460, 14_600), (2000, 14_600), (7300, 14_600), (8960, 17_920)]
+)
+def test_the_initial_window_is_ten_segments_or_as_many_bytes(version: int, mss: int, window: int) -> None:
+    connection = full_speed(Peer(version, mtu=9100), mss=mss)
+    assert connection.tcb.cwnd == window
+
+
+@requirement("RFC5681", "3.1")
+def test_a_lost_syn_makes_it_one_segment(peer: Peer) -> None:
+    connection = peer.connect()
+    peer.advance(1000)
+    drain(peer)
+    peer.inject("S.", 0, 1, mss=MSS)
+    assert connection.tcb.cwnd == MSS
+    peer = Peer(peer.version)
+    assert connected(peer, mss=MSS).tcb.cwnd == 10 * MSS
+
+
+@requirement("RFC9293", "MUST-19")
+@requirement("RFC5681", "3.1")
+def test_slow_start_doubles_what_is_in_flight_every_round_trip(peer: Peer) -> None:
+    full_speed(peer)
+    assert [acknowledge_all(peer) for _ in range(5)] == [10, 20, 40, 80, 160]
+
+
+@requirement("RFC5681", "3.1")
+def test_slow_start_counts_bytes_not_acks(peer: Peer) -> None:
+    full_speed(peer)
+    assert [acknowledge_all(peer, every=2) for _ in range(4)] == [10, 20, 40, 80]
+
+
+@requirement("RFC9293", "MUST-19")
+@requirement("RFC5681", "3.1")
+def test_congestion_avoidance_adds_a_segment_every_round_trip(peer: Peer) -> None:
+    connection = full_speed(peer)
+    for _ in range(11):
+        if connection.tcb.dup_acks == 3:
+            drain(peer)
+        peer.inject(".", 1, 1, window=60_000)
+    peer.advance(50)
+    peer.inject(".", 1, 12_001, window=60_000)
+    assert connection.tcb.cwnd == connection.tcb.ssthresh == 5 * MSS
+    flights = [acknowledge_all(peer) for _ in range(6)]
+    assert flights == [5, 6, 7, 8, 9, 10]
+
+
+@requirement("RFC5681", "3.1")
+def test_after_a_time_out_slow_start_goes_up_to_half_of_the_flight(peer: Peer) -> None:
+    connection = full_speed(peer)
+    acknowledge_all(peer)
+    assert len(drain(peer)) == 20
+    peer.advance(1000)
+    assert connection.tcb.ssthresh == 10 * MSS
+    assert connection.tcb.cwnd == MSS
+    sizes = []
+    for _ in range(8):
+        sizes.append(connection.tcb.cwnd // MSS)
+        acknowledge_all(peer)
+    assert sizes[:5] == [1, 2, 4, 8, 10]
+    assert sizes[5:] == [11, 12, 13]
+
+
+@requirement("RFC5681", "3.1")
+def test_a_second_time_out_of_the_same_segment_leaves_ssthresh(peer: Peer) -> None:
+    connection = full_speed(peer)
+    drain(peer)
+    peer.advance(10_000)
+    assert connection.tcb.retransmits >= 3
+    assert connection.tcb.ssthresh == 5 * MSS
+    assert connection.tcb.cwnd == MSS
+
+
+@requirement("RFC5681", "4.1")
+def test_after_idleness_of_an_rto_the_window_is_the_initial_one_again(peer: Peer) -> None:
+    connection = established(peer, round_trip=100, window_scale=10, mss=MSS)
+    peer.inject(".", 1, 1, window=60_000)
+    write(peer, connection, STREAM[: 70 * MSS])
+    for _ in range(3):
+        acknowledge_all(peer)
+    assert connection.tcb.cwnd > 50 * MSS
+    assert not connection.tcb.sent.count
+    peer.advance(connection.tcb.rto_ns // 1_000_000 + 1)
+    write(peer, connection, STREAM[: 50 * MSS])
+    assert len(drain(peer)) == 10
+
+
+@requirement("RFC5681", "4.1")
+def test_a_short_pause_changes_nothing(peer: Peer) -> None:
+    connection = established(peer, round_trip=100, window_scale=10, mss=MSS)
+    peer.inject(".", 1, 1, window=60_000)
+    write(peer, connection, STREAM[: 70 * MSS])
+    for _ in range(3):
+        acknowledge_all(peer)
+    peer.advance(100)
+    write(peer, connection, STREAM[: 50 * MSS])
+    assert len(drain(peer)) == 50
+
+
+def test_a_window_that_is_not_used_does_not_grow(peer: Peer) -> None:
+    connection = established(peer, round_trip=100, window_scale=10, mss=MSS)
+    peer.inject(".", 1, 1, window=60_000)
+    acked = 1
+    for _ in range(300):
+        write(peer, connection, STREAM[:MSS])
+        acked += MSS
+        peer.inject(".", 1, acked, window=60_000)
+    assert connection.tcb.cwnd <= 11 * MSS
+
+
+@requirement("RFC5681", "3.1")
+def test_the_window_of_the_peer_limits_as_well(peer: Peer) -> None:
+    connection = established(peer, round_trip=100, mss=MSS, window=3 * MSS)
+    write(peer, connection, STREAM)
+    assert len(drain(peer)) == 3
+
+
+def test_a_full_segment_waits_until_the_window_has_room_for_all_of_it(peer: Peer) -> None:
+    full_speed(peer)
+    assert len(drain(peer)) == 10
+    peer.inject(".", 1, 1 + MSS // 2, window=60_000)
+    peer.expect(".", 10 * MSS + 1)
+    peer.expect_nothing()
+
+
+@requirement("RFC9293", "MAY-18")
+def test_a_user_may_bring_a_controller_of_his_own(version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    class Fixed(CongestionController):
+        """Always four segments."""
+
+        name = "fixed"
+
+        def __init__(self, mss: int, initial_window: int) -> None:
+            super().__init__(mss, 4 * mss)
+
+        def on_ack(self, sample: AckSample) -> None:
+            seen.append(f"ack {sample.acked} of {sample.flight}")
+
+        def on_loss(self, sample: LossSample) -> None:
+            seen.append(f"loss with {sample.flight}")
+
+        def on_timeout(self, sample: LossSample) -> None:
+            seen.append("time-out")
+
+        def on_recovered(self, sample: LossSample) -> None:
+            seen.append("recovered")
+
+    monkeypatch.setitem(CONTROLLERS, "fixed", Fixed)
+    peer = Peer(version, StackConfig(tcp=TcpConfig(congestion_control="fixed")))
+    connection = established(peer, mss=MSS)
+    write(peer, connection, STREAM[: 50 * MSS])
+    assert len(drain(peer)) == 4
+    peer.inject(".", 1, 1 + MSS)
+    for _ in range(3):
+        peer.inject(".", 1, 1 + MSS)
+    peer.inject(".", 1, connection.tcb.snd_nxt - connection.tcb.iss)
+    peer.advance(1000)
+    assert seen[0] == "ack 1000 of 4000"
+    assert seen[1] == "loss with 4000"
+    assert seen[2:] == ["recovered", "time-out"]
