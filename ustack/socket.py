@@ -12,11 +12,8 @@ from typing import Any
 from ustack.api.functions import create_connection, create_server, fromfd, has_dualstack_ipv6
 from ustack.api.socket import socket
 
-SocketType = socket
-
 __all__ = [  # noqa: PLE0604  # the names are strings
     *stdlib.__all__,
-    "SocketType",
     "create_connection",
     "create_server",
     "fromfd",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import select
+import socket
 
 import pytest
 from hypothesis import given
@@ -106,13 +108,62 @@ def test_an_error_that_passes_shows_as_readable(bits):
     mirror.close()
 
 
-def test_a_mirror_given_away_has_two_empty_ends_that_carry_bytes():
-    mirror = Mirror(0)
-    mirror.show(READABLE)
+@pytest.mark.parametrize("state", [WRITABLE, READABLE | PRIORITY, READABLE | READ_HANGUP, CLOSED, CLOSED | ERROR])
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_mirror_given_away_has_two_empty_ends_that_carry_bytes(state, detached):
+    mirror = Mirror(WRITABLE)
+    number = mirror.let_go() if detached else mirror.fileno()
+    mirror.show(state)
     near, far = mirror.surrender()
+    assert near.fileno() == number
     near.send(b"up")
     far.send(b"down")
     assert far.recv(100) == b"up"
     assert near.recv(100) == b"down"
     near.close()
     far.close()
+
+
+def test_a_descriptor_that_was_let_go_shows_what_happens_until_the_user_closes_it():
+    mirror = Mirror(0)
+    number = mirror.let_go()
+    mirror.show(READABLE)
+    assert polled(number) == expected(READABLE)
+    os.close(number)
+    with open(os.devnull, "rb") as innocent:
+        assert innocent.fileno() == number
+        for bits in (WRITABLE, 0, READABLE, CLOSED | ERROR):
+            mirror.show(bits)
+        mirror.close()
+        assert innocent.read() == b""
+
+
+def test_a_descriptor_taken_back_is_closed_with_the_mirror():
+    mirror = Mirror(0)
+    number = mirror.let_go()
+    mirror.detached = False
+    mirror.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)
+
+
+def test_a_renewed_mirror_takes_hangup_back():
+    mirror = Mirror(UNOPENED)
+    number = mirror.fileno()
+    mirror.show(CLOSED | ERROR)
+    mirror.renew(UNOPENED)
+    check(mirror, UNOPENED)
+    mirror.show(0)
+    check(mirror, 0)
+    assert mirror.fileno() == number
+    mirror.close()
+
+
+def test_a_default_time_out_does_not_reach_the_pair(request):
+    request.addfinalizer(lambda: socket.setdefaulttimeout(None))
+    socket.setdefaulttimeout(100)
+    mirror = Mirror(UNOPENED)
+    for bits in (0, READABLE, WRITABLE, READABLE | PRIORITY, CLOSED):
+        mirror.show(bits)
+        check(mirror, bits)
+    mirror.close()

@@ -24,10 +24,10 @@ def test_it_is_a_module_with_every_name_of_pythons():
 
 
 def test_names_that_we_do_not_override_are_pythons_own():
-    ours = {"socket", "SocketType", "create_connection", "create_server", "fromfd", "has_dualstack_ipv6"}
+    ours = {"socket", "create_connection", "create_server", "fromfd", "has_dualstack_ipv6"}
     for name in set(stdlib.__all__) - ours:
         assert getattr(socket, name) is getattr(stdlib, name)
-    for name in ours - {"SocketType"}:
+    for name in ours:
         assert getattr(socket, name) is not getattr(stdlib, name)
 
 
@@ -157,6 +157,8 @@ def test_the_type_may_be_left_to_the_stack_where_the_protocol_decides():
     with two_hosts() as (_, server, _), ustack.use(server):
         with socket.socket(socket.AF_UNSPEC, 0, socket.IPPROTO_TCP) as made:
             assert (made.family, made.type, made.proto) == (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        with socket.socket(socket.AF_INET6) as made:
+            assert (made.proto, made.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)) == (0, socket.IPPROTO_TCP)
         with raises_errno(22):
             socket.socket(socket.AF_UNSPEC, 0, 0)
         with raises_errno(91):

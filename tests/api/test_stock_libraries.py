@@ -351,15 +351,38 @@ def test_ssl_through_memory_buffers_works_in_virtual_time(tmp_path):
         assert client.run(ask).result() == b"QUESTION"
 
 
-def test_only_a_connected_stream_can_be_detached():
-    with real_hosts() as (server, _), ustack.use(server):
-        with socket.create_server((SERVER, 80)) as listener, raises_errno(95):
-            listener.detach()
-        with socket.socket() as fresh, raises_errno(95):
-            fresh.detach()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, raises_errno(95):
-            datagrams.detach()
-        assert datagrams.detach() == -1
+def test_a_connection_cannot_be_detached_in_virtual_time_and_stays_open():
+    def ask() -> bytes:
+        with socket.create_connection((SERVER, 80)) as connection:
+            with raises_errno(95):
+                connection.detach()
+            return connection.recv(100)
+
+    def serve() -> None:
+        with socket.create_server((SERVER, 80)) as listener, listener.accept()[0] as connection:
+            connection.sendall(b"still here")
+
+    with two_hosts() as (_, server, client):
+        server.run(serve)
+        assert client.run(ask).result() == b"still here"
+
+
+def test_what_is_no_connection_is_detached_to_a_descriptor_that_makes_it_a_socket_again():
+    with real_hosts() as (server, client):
+        with ustack.use(server):
+            listener = socket.create_server((SERVER, 80))
+            number = listener.detach()
+            listener.close()
+            again = socket.socket(fileno=number)
+        assert again.fileno() == number
+        assert again.getsockname() == (SERVER, 80)
+        with ustack.use(client), socket.create_connection((SERVER, 80)):
+            again.accept()[0].close()
+        again.close()
+        with ustack.use(client), pytest.raises(ConnectionRefusedError):
+            socket.create_connection((SERVER, 80))
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(number)
 
 
 def test_a_detached_descriptor_carries_the_data_and_the_ends():

@@ -35,30 +35,34 @@ _mirrored: dict[int, tuple[Driver, Observer]] = {}
 class Mirror:
     """The pair.  All methods are called with the stack's lock held."""
 
-    __slots__ = ("_far", "_near", "_shown")
+    __slots__ = ("_far", "_near", "_number", "_shown", "detached")
 
     def __init__(self, bits: int) -> None:
         self._far: stdlib.socket | None = None
+        self.detached = False
+        """The descriptor's number is the user's: it is the only hold on the endpoint."""
         if _unopened(bits):
-            self._near = stdlib.socket(stdlib.AF_UNIX, stdlib.SOCK_STREAM)
+            self._near = _blocking(stdlib.socket(stdlib.AF_UNIX, stdlib.SOCK_STREAM))
             self._shown = bits
         else:
-            self._near, self._far = stdlib.socketpair()
+            self._near, self._far = map(_blocking, stdlib.socketpair())
             self._shown = WRITABLE
+        self._number = self._near.fileno()
         self._near.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_SNDBUF, 1)
         self.show(bits)
 
     def fileno(self) -> int:
         """The descriptor to poll."""
-        return self._near.fileno()
+        return self._number
 
     def set_blocking(self, blocking: bool) -> None:
         """Let the descriptor's own flag say whether the socket blocks."""
-        self._near.setblocking(blocking)
+        os.set_blocking(self._near.fileno(), blocking)
 
     def changed(self, observer: Observer) -> None:
-        """Show the endpoint's readiness as it is now."""
-        self.show(observer.endpoint.readiness())
+        """Show the endpoint's readiness as it is now; in vain if somebody has closed the descriptor behind our back."""
+        with contextlib.suppress(OSError):
+            self.show(observer.endpoint.readiness())
 
     def show(self, bits: int) -> None:
         """Make the descriptor show `bits`."""
@@ -84,22 +88,37 @@ class Mirror:
         """Show another endpoint under the same descriptor: HANGUP is taken back.  An epoll must register it anew."""
         other = Mirror(bits)
         os.dup2(other.fileno(), self._near.fileno(), inheritable=False)
+        if self._number != self._near.fileno():
+            os.dup2(other.fileno(), self._number, inheritable=False)
         other._near.close()
         if self._far is not None:
             self._far.close()
         self._far, self._shown = other._far, other._shown
 
     def surrender(self) -> tuple[stdlib.socket, stdlib.socket]:
-        """Give the pair away, both ends empty."""
-        assert self._far is not None, "only the mirror of an open connection is given away"
-        self._empty()
-        _drain(self._far)
-        _mirrored.pop(self._near.fileno(), None)
-        return self._near, self._far
+        """End the mirroring; under the same number, the near end of a new pair, and its far end."""
+        near, far = stdlib.socketpair()
+        os.dup2(near.fileno(), self._number, inheritable=False)
+        near.close()
+        if self._number == self._near.fileno():
+            self._near.detach()
+        else:
+            self.detached = True
+        self.close()
+        return stdlib.socket(fileno=self._number), far
+
+    def let_go(self) -> int:
+        """Leave the descriptor's number to the user, and keep another for ourselves."""
+        if self._number == self._near.fileno():
+            self._near = _blocking(stdlib.socket(fileno=os.dup(self._near.detach())))
+        self.detached = True
+        return self._number
 
     def close(self) -> None:
         """Close both ends."""
-        _mirrored.pop(self._near.fileno(), None)
+        _mirrored.pop(self._number, None)
+        if self._number != self._near.fileno() >= 0 and not self.detached:
+            os.close(self._number)
         self._near.close()
         if self._far is not None:
             self._far.close()
@@ -110,7 +129,7 @@ class Mirror:
             listener.bind("")
             listener.listen(1)
             self._near.connect(listener.getsockname())
-            return listener.accept()[0]
+            return _blocking(listener.accept()[0])
 
     def _change(self, far: stdlib.socket, bits: int, changes: int) -> None:
         """Show anything but HANGUP."""
@@ -148,6 +167,12 @@ class Mirror:
         with contextlib.suppress(OSError):
             self._near.recv(1, stdlib.MSG_OOB | stdlib.MSG_DONTWAIT)
         _drain(self._near)
+
+
+def _blocking(end: stdlib.socket) -> stdlib.socket:
+    """Without the time-out that setdefaulttimeout() may have given it."""
+    end.settimeout(None)
+    return end
 
 
 def _unopened(bits: int) -> bool:

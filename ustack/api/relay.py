@@ -18,6 +18,7 @@ from ustack.runtime.thread_driver import ThreadDriver
 if TYPE_CHECKING:
     from ustack.api.readiness import Mirror
     from ustack.api.socket import socket
+    from ustack.runtime.driver import Driver
 
 _PIECE = 256 << 10
 
@@ -58,13 +59,15 @@ class Relay:
         self._inner.close()
 
 
-def start(inner: socket, mirror: Mirror, driver: object) -> int:
-    """Carry the data of the connection `inner` over the mirror's pair; the descriptor of its near end."""
+def check(driver: Driver) -> None:
+    """Raise EOPNOTSUPP where threads may not wait in the kernel."""
     if not isinstance(driver, ThreadDriver):
         raise errors.error(errno.EOPNOTSUPP, "a kernel descriptor cannot carry data in virtual time")
+
+
+def start(inner: socket, mirror: Mirror, driver: Driver) -> int:
+    """Carry the data of the connection `inner` over the pair of what was its mirror; the near end's descriptor."""
     near, far = mirror.surrender()
-    near.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_SNDBUF, _PIECE)
-    far.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_SNDBUF, _PIECE)
     near.setblocking(inner.getblocking())
     far.setblocking(True)
     inner.setblocking(True)

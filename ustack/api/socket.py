@@ -73,15 +73,15 @@ class socket(TransferSocket):
             raise errors.error(errno.ENETDOWN)
         with driver.lock:
             endpoint = driver.stack.open(family, type & ~_TYPE_FLAGS if type > 0 else type, protocol)
-        self._adopt(driver, endpoint)
+        self._adopt(driver, endpoint, protocol)
         if type > 0 and type & stdlib.SOCK_NONBLOCK:
             self._timeout = 0.0
 
     @classmethod
-    def _of(cls, driver: Driver, endpoint: Endpoint) -> socket:
+    def _of(cls, driver: Driver, endpoint: Endpoint, protocol: int = 0) -> socket:
         """A socket around an endpoint that is there already."""
         made: socket = stdlib.socket.__new__(cls)
-        made._adopt(driver, endpoint)
+        made._adopt(driver, endpoint, protocol)
         return made
 
     @classmethod
@@ -92,19 +92,23 @@ class socket(TransferSocket):
             return None
         driver, observer = owner
         with driver.lock:
-            observer.holders += 1
-            made = cls._of(driver, observer.endpoint)
-            _share(observer, made)
+            made = cls._of(driver, observer.endpoint, observer.endpoint.protocol)
+            mirror = mirror_of(observer.endpoint, driver)
+            if mirror.detached:
+                mirror.detached = False
+            else:
+                observer.holders += 1
+                _share(observer, made)
         return made
 
-    def _adopt(self, driver: Driver, endpoint: Endpoint) -> None:
+    def _adopt(self, driver: Driver, endpoint: Endpoint, protocol: int) -> None:
         self._io_refs = 0
         self._closed = False
         self._bound = None
         self._connecting = False
         self._driver = driver
         self._endpoint = endpoint
-        self._shape = _shape(endpoint.family, endpoint.kind, endpoint.protocol)
+        self._shape = _shape(endpoint.family, endpoint.kind, protocol)
         self._timeout = stdlib.getdefaulttimeout()
 
     def __del__(self) -> None:
@@ -114,10 +118,12 @@ class socket(TransferSocket):
             self._driver.abandon(endpoint)
 
     def __repr__(self) -> str:
-        state = " [closed]" if self._endpoint is None else ""
-        name = f"{self.__class__.__module__}.{self.__class__.__qualname__}"
-        text = f"<{name}{state} family={self.family}, type={self.type}, proto={self.proto}"
         endpoint = self._endpoint
+        state = " [closed]" if endpoint is None else ""
+        name = f"{self.__class__.__module__}.{self.__class__.__qualname__}"
+        mirrored = endpoint is not None and endpoint.observer is not None and endpoint.observer.mirror is not None
+        text = f"<{name}{state} fd={self.fileno() if mirrored else -1}"
+        text += f", family={self.family}, type={self.type}, proto={self.proto}"
         if endpoint is not None:
             text += f", laddr={addresses.local(endpoint)}"
             if endpoint.remote_address is not None:
@@ -138,7 +144,7 @@ class socket(TransferSocket):
 
     @property
     def proto(self) -> int:
-        """The protocol number."""
+        """The protocol number that was asked for: 0 was left to the stack (SO_PROTOCOL has what it chose)."""
         return self._shape[2]
 
     def getsockname(self) -> PythonAddress:
@@ -217,7 +223,7 @@ class socket(TransferSocket):
         """The next connection as a new socket, and its remote address."""
         with self._driver.lock:
             endpoint = self._accept()
-        accepted = socket._of(self._driver, endpoint)
+        accepted = socket._of(self._driver, endpoint, self.proto)
         return accepted, addresses.remote(endpoint)
 
     def _accept(self) -> Endpoint:
@@ -251,19 +257,21 @@ class socket(TransferSocket):
         addresses.check_mode(endpoint, remote[0], errno.ENETUNREACH)
         try:
             self._call(endpoint, endpoint.connect, *remote, self._driver.now())
+            return
         except BlockingIOError as pending:
             if pending.errno not in _CONNECTING:
                 raise
             self._connecting = self._timeout is not None
             if self._timeout == 0:
                 raise
-            self._await_connection(endpoint)
         except OSError as problem:
             # Linux: the first connect() after a handshake in the background has succeeded says so.
             if problem.errno != errno.EISCONN or not self._connecting:
                 self._renew(endpoint)
                 raise
             self._connecting = False
+            return
+        self._await_connection(endpoint)
 
     def _await_connection(self, endpoint: Endpoint) -> None:
         deadline: int | None = UNCOUNTED
@@ -343,38 +351,40 @@ class socket(TransferSocket):
             mirror.set_blocking(self._timeout is None)
             return mirror.fileno()
 
-    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """Send a file from `offset` on until its end or `count` bytes; how many were sent."""
-        sent: int = self._sendfile_use_send(file, offset, count)  # type: ignore[attr-defined]
-        return sent
+    def _sendfile_use_sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """Python's `sendfile` then reads and sends: the kernel cannot do it for us."""
+        raise stdlib._GiveupOnSendfile("not a kernel socket")  # type: ignore[attr-defined]  # noqa: SLF001
 
     def dup(self) -> socket:
         """A second socket of the same connection: the last one to close closes it."""
         with self._driver.lock:
             observer = observe(self._opened())
             observer.holders += 1
-            twin = self._of(self._driver, observer.endpoint)
+            twin = self._of(self._driver, observer.endpoint, self.proto)
             _share(observer, self, twin)
         twin.settimeout(self._timeout)
         return twin
 
     def detach(self) -> int:
-        """Close the socket object and give a descriptor that carries the connection's data from now on.
+        """Close the socket object and give its descriptor away.
 
-        Raises EOPNOTSUPP for what is no connected stream: there the descriptor could not stand in for the socket.
+        That of a connected stream carries the connection's data from now on (`relay`).  Any other is good for
+        `socket(fileno=…)` and polling; until then it keeps the endpoint open.
         """
         if self._endpoint is None:
             return -1
         with self._driver.lock:
             endpoint = self._opened()
-            if endpoint.kind != stdlib.SOCK_STREAM or endpoint.readiness() & HANGUP or endpoint.remote_address is None:
-                raise errors.error(errno.EOPNOTSUPP, "only a connected stream can be detached")
             mirror = mirror_of(endpoint, self._driver)
-            inner = self._of(self._driver, endpoint)
-            inner.settimeout(self._timeout)
-            number = relay.start(inner, mirror, self._driver)
-            observe(endpoint).mirror = None
-            self._driver.attend(-1)
+            if endpoint.kind == stdlib.SOCK_STREAM and endpoint.remote_address is not None:
+                relay.check(self._driver)
+                inner = self._of(self._driver, endpoint, self.proto)
+                inner.settimeout(self._timeout)
+                observe(endpoint).mirror = None
+                self._driver.attend(-1)
+                number = relay.start(inner, mirror, self._driver)
+            else:
+                number = mirror.let_go()
             self._endpoint = None
         self._closed = True
         return number

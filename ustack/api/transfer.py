@@ -7,6 +7,7 @@ would block, make it, flush.  A call that must wait gives the lock away in `Driv
 from __future__ import annotations
 
 import errno
+import operator
 import socket as stdlib
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
@@ -285,7 +286,7 @@ class TransferSocket(stdlib.socket):
         self, buffers: Iterable[Any], ancdata: Iterable[Any] = (), flags: int = 0, address: Any = None, /
     ) -> int:
         """Send buffers as one datagram, or one after the other.  There are no control messages to send: EINVAL."""
-        if list(ancdata):
+        if [_control_message(item) for item in ancdata]:
             raise errors.error(errno.EINVAL, "control messages cannot be sent")
         views = [_readable(buffer) for buffer in buffers]
         data = views[0] if len(views) == 1 else b"".join(views)
@@ -300,10 +301,20 @@ def _keep_error(endpoint: Endpoint, problem: OSError) -> None:
 
 def _readable(data: Any) -> memoryview:
     """The bytes of any contiguous object.  Raises TypeError."""
-    view = memoryview(data)
+    try:
+        view = memoryview(data)
+    except TypeError:
+        raise TypeError(f"a bytes-like object is required, not '{type(data).__name__}'") from None
     if not view.c_contiguous:
         raise BufferError("memoryview: underlying buffer is not C-contiguous")
     return view if view.format == "B" and view.ndim == 1 else view.cast("B")
+
+
+def _control_message(item: Any) -> tuple[int, int, memoryview]:
+    """Raises TypeError for what is no (level, type, data)."""
+    if not isinstance(item, tuple) or len(item) != 3:
+        raise TypeError("[sendmsg() ancillary data items] must be (level, type, data)")
+    return operator.index(item[0]), operator.index(item[1]), _readable(item[2])
 
 
 def _writable(buffer: Any, size: int, caller: str) -> memoryview:
