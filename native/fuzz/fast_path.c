@@ -8,6 +8,7 @@
 
 enum {
     PREFIX = 3,
+    INTERFACE = 1,
     PORT = 80,
     REMOTE_PORT = 1234,
     TCP = 6,
@@ -37,6 +38,7 @@ static struct tcb *established(void)
     tcb->snd_nxt = 800;
     tcb->snd_wnd = 1000;
     tcb->snd_wscale = 14;
+    tcb->interface = INTERFACE;
     ring_write(&tcb->snd_ring, data, sizeof data);
     require(sent_queue_push(&tcb->sent, &segment) == 0, "memory for a sent segment");
     return tcb;
@@ -101,7 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     burst = one_frame(data, size);
     before = *tcb;
-    check(tcb, &before, path, fast_path_receive(path, burst, 0, 1, 5));
+    check(tcb, &before, path, fast_path_receive(path, burst, 0, INTERFACE, 5));
     burst_free(burst);
     tcb_free(tcb);
     datagram_queue_release(&queue);

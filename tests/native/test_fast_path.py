@@ -62,7 +62,7 @@ def tcb(path: Path) -> Any:
     made = ffi.gc(lib.tcb_new(), lib.tcb_free)
     made.state, made.handle, made.version = lib.TCP_ESTABLISHED, 9, 4
     made.rcv_nxt, made.rcv_wnd, made.snd_una, made.snd_nxt, made.snd_wnd = 100, 5000, 700, 700, 1000
-    made.rcv_mss_limit = 1460
+    made.rcv_mss_limit, made.interface = 1460, 2
     lib.ring_reserve(ffi.addressof(made, "rcv_ring"), 8192, 0)
     path.add_flow(6, lib.FLOW_TCP, 9, made)
     return made
@@ -117,6 +117,11 @@ def test_nothing_is_written_for_a_segment_that_is_handed_back(path: Path, tcb: A
     assert path.receive(packet) == 0
     assert bytes(ffi.buffer(tcb)) == before
     assert (path.touched(), path.cdata.tcp_packets) == ([], 0)
+
+
+def test_a_segment_that_came_by_another_interface_is_handed_back(path: Path, tcb: Any) -> None:
+    tcb.interface = 3
+    assert path.receive(segment(100, b"x")) == 0
 
 
 def test_one_reason_is_enough_to_hand_back(path: Path, tcb: Any) -> None:

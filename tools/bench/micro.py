@@ -369,7 +369,7 @@ def fast_path_cases() -> Iterator[Case]:
     flows = ffi.gc(lib.flow_table_new(bytes(16)), lib.flow_table_free)
     path = ffi.new("struct fast_path *", {"flows": flows})
     tcb = new_tcb(4, 0)
-    tcb.timestamps, tcb.rcv_mss_limit = 1, 1448
+    tcb.timestamps, tcb.rcv_mss_limit, tcb.interface = 1, 1448, 1
     queue = ffi.gc(ffi.new("struct datagram_queue *", {"limit": 1 << 20}), lib.datagram_queue_release)
     lib.flow_table_insert(flows, flow_key(4, 6, 1234), lib.FLOW_TCP, 1, tcb)
     lib.flow_table_insert(flows, flow_key(4, 17, 1234), lib.FLOW_UDP, 2, queue)
