@@ -129,7 +129,7 @@ struct tcb {
     uint8_t backoff;         /* doublings of the time-out since the last sample */
     uint8_t retransmits;     /* time-outs since new data was last acknowledged: R1, R2 */
     uint8_t probes_sent;     /* keep-alives and window probes since the last segment arrived */
-    uint8_t in_recovery; /* RECOVERY_ */
+    uint8_t in_recovery;     /* RECOVERY_ */
     uint32_t dup_acks;
     uint32_t recovery_point;
     uint64_t first_retransmit_ns; /* when what had to be sent again was first sent, 0 for none */
