@@ -26,7 +26,7 @@ class StandBy:
         self._mistrust = 0
 
     def expect(self) -> None:
-        """The only sleeper was woken: expect him back, unless that failed lately."""
+        """A sleeper was woken: expect him back, unless that failed lately."""
         if self._mistrust:
             self._mistrust -= 1
         else:

@@ -3,14 +3,16 @@
 One thread at a time *pumps*: it waits for the devices' descriptors and the stack's next deadline, reads a burst, gives
 it to the stack and flushes.  Usually that is the driver's own thread.  But a caller who must wait anyway pumps himself
 if nobody else does: his request is answered without a switch to another thread and back, which costs more than the
-work.  So the driver's thread stands by after it has woken the only sleeping caller: one who calls in a loop comes back
-and takes the pump within microseconds.  If nobody does within a tick, the thread pumps again.
+work.  So the driver's thread stands by after it has woken a caller: one who calls in a loop comes back and takes the
+pump within microseconds, for himself and for everybody who sleeps.  If nobody does within a tick, the thread pumps
+again.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import os
 import select
 import threading
@@ -49,6 +51,8 @@ class ThreadDriver(Driver):
         self._turns = 0
         """How often a caller has pumped."""
         self._sleepers: set[Waiter] = set()
+        self._roused = 0
+        """How many of them are on their way back."""
         self._stand_by = StandBy()
         _live.add(self)
 
@@ -130,7 +134,7 @@ class ThreadDriver(Driver):
         seconds = -1 if deadline is None else max(0, deadline - self.now()) / SECOND
         signal = threading.Lock()
         signal.acquire()
-        waiter.rouse = signal.release
+        waiter.rouse = functools.partial(self._rouse_sleeper, signal)
         self._sleepers.add(waiter)
         self.lock.release()
         try:
@@ -138,6 +142,11 @@ class ThreadDriver(Driver):
         finally:
             self.lock.acquire()
             self._sleepers.discard(waiter)
+            self._roused -= waiter.woken
+
+    def _rouse_sleeper(self, signal: threading.Lock) -> None:
+        self._roused += 1
+        signal.release()
 
     def _pump(self, waiter: Waiter, deadline: int | None) -> None:
         """Serve the devices until one of them, or another thread, wakes `waiter`."""
@@ -149,7 +158,7 @@ class ThreadDriver(Driver):
         finally:
             self._pumping = False
             self._turns += 1
-            if self.attendance or self._has_sleepers() or self._stand_by.deep:
+            if self.attendance or self._stand_by.deep:
                 self._stand_by.end()
 
     def _rouse_pump(self) -> None:
@@ -198,9 +207,6 @@ class ThreadDriver(Driver):
                 earliest = due
         return min(earliest, now + RETRY_NS) if self._backlog else earliest
 
-    def _has_sleepers(self) -> bool:
-        return any(not waiter.woken for waiter in self._sleepers)
-
     # The driver's own thread.
 
     def _run(self) -> None:
@@ -225,7 +231,7 @@ class ThreadDriver(Driver):
             self._serve(None)
         finally:
             self._pumping = False
-        if self._sleepers and not self.attendance and not self._has_sleepers():
+        if self._roused and not self.attendance:
             self._stand_by.expect()
 
     def _rest(self) -> None:
