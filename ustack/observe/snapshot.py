@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from ustack.address import format_address, is_unspecified
 from ustack.constants import AF_INET6, IPPROTO_TCP, IPPROTO_UDP
+from ustack.datagram.endpoint import DatagramEndpoint
 from ustack.drops import DropCounters, DropReason
 from ustack.endpoint import Endpoint
 from ustack.ip.interface import Interface
@@ -18,7 +19,6 @@ from ustack.stack import Stack
 from ustack.tcp.connection import Connection
 from ustack.tcp.listener import Listener
 from ustack.tcp.state import State
-from ustack.datagram.endpoint import DatagramEndpoint
 
 TIMER_NAMES = {
     lib.TIMER_RETRANSMIT: "retransmit",
