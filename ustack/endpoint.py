@@ -111,6 +111,10 @@ class Endpoint:
         """The control messages (level, type, data) of the datagram that `receive_into` gave last."""
         return []
 
+    def unacknowledged(self) -> int:
+        """How much of what was sent, in bytes with a FIN as one, the peer has not acknowledged."""
+        return 0
+
     def fail(self, number: int) -> None:
         """The network has ended this endpoint with errno `number`: record it; nothing is sent."""
         self.error = number

@@ -7,6 +7,7 @@ first call (`readiness.Mirror`); `detach()` gives one that carries the data (`re
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import operator
 import socket as stdlib
@@ -20,7 +21,7 @@ from ustack.api import addresses, options, relay
 from ustack.api.addresses import PythonAddress
 from ustack.api.readiness import mirror_of, owner_of, renew
 from ustack.api.transfer import UNCOUNTED, TransferSocket
-from ustack.endpoint import ERROR, HANGUP, READABLE, WRITABLE, Address, Endpoint
+from ustack.endpoint import ERROR, HANGUP, READ_HANGUP, READABLE, WRITABLE, Address, Endpoint
 from ustack.runtime.current import current_driver
 from ustack.runtime.driver import Driver
 from ustack.runtime.waiting import Observer, observe
@@ -29,6 +30,8 @@ _OURS = frozenset((-1, stdlib.AF_UNSPEC, stdlib.AF_INET, stdlib.AF_INET6))
 _TYPE_FLAGS = stdlib.SOCK_NONBLOCK | stdlib.SOCK_CLOEXEC
 _BACKLOG = 128
 _SECONDS_MAX = 1 << 33
+_LINGER_LOOK_NS = 10_000_000
+"""How often a lingering close() looks whether all is acknowledged."""
 _ENDED = READABLE | HANGUP
 _CONNECTING = (errno.EINPROGRESS, errno.EALREADY)
 
@@ -391,12 +394,28 @@ class socket(TransferSocket):
 
     def _real_close(self, *_: Any) -> None:
         endpoint, self._endpoint = self._endpoint, None
-        if endpoint is not None:
-            driver = self._driver
-            with driver.lock:
-                now = driver.now()
-                driver.release(endpoint, now)
-                driver.flush(now)
+        if endpoint is None:
+            return
+        driver = self._driver
+        with driver.lock:
+            if endpoint.options.linger_ns and not driver.stopped:
+                self._linger(endpoint, driver.now() + endpoint.options.linger_ns)
+            now = driver.now()
+            driver.release(endpoint, now)
+            driver.flush(now)
+
+    def _linger(self, endpoint: Endpoint, deadline: int) -> None:
+        """SO_LINGER: let the last close() wait until the peer has everything.  With unread data it resets at once."""
+        observer = endpoint.observer
+        if (observer is not None and observer.holders > 1) or endpoint.readiness() & (
+            READABLE | READ_HANGUP
+        ) == READABLE:
+            return
+        driver = self._driver
+        with contextlib.suppress(OSError):
+            self._call(endpoint, endpoint.shutdown, stdlib.SHUT_WR, driver.now())
+            while endpoint.unacknowledged() and (now := driver.now()) < deadline:
+                driver.block(endpoint, HANGUP, min(deadline, now + _LINGER_LOOK_NS))
 
 
 def _share(observer: Observer, *sockets: socket) -> None:

@@ -23,7 +23,7 @@ from ustack.endpoint import (
 )
 from ustack.native import ffi
 from ustack.tcp import calls, changed_options, timeouts
-from ustack.tcp.state import CLOSED, SYN_RECEIVED, SYN_SENT, can_send
+from ustack.tcp.state import CLOSED, CLOSING, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, can_send
 
 if TYPE_CHECKING:
     from ustack.ip.interface import Interface
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 CLOSED_TCB = ffi.new("struct tcb *")
 """The TCB of every connection that has none: its state is CLOSED, and nobody writes to it."""
+
+_FIN_SENT = (FIN_WAIT_1, CLOSING, LAST_ACK)
 
 
 class Connection(Endpoint):
@@ -163,6 +165,10 @@ class Connection(Endpoint):
     def option_changed(self, name: str, now: int) -> None:
         """As `Endpoint`."""
         changed_options.apply(self, name, now)
+
+    def unacknowledged(self) -> int:
+        """Bytes that were written, and a FIN, that the peer has not acknowledged."""
+        return int(self.tcb.snd_ring.length) + (self.tcb.state in _FIN_SENT)
 
     def at_mark(self) -> bool:
         """Whether the next byte to read is the one after the urgent data (sockatmark)."""
