@@ -1,4 +1,4 @@
-"""The IP header of segments: TTL, DSCP, flow label, identification; IP options.  RFC 9293 §3.9.2, RFC 6437, RFC 6864."""
+"""The IP header of segments: TTL, DSCP, flow label, identification; IP options.  RFC 9293 §3.9.2, RFC 6437, 6864."""
 
 from __future__ import annotations
 

@@ -109,6 +109,22 @@ def test_a_super_segment_is_whole_segments_unless_it_ends_the_data(version: int)
         peer.inject(".", 1, acked, window=60_000)
 
 
+@pytest.mark.parametrize("mss", [48, 100, 200])
+def test_tiny_segments_never_make_a_super_segment_that_no_burst_can_hold(version: int, mss: int) -> None:
+    peer = Peer(version)
+    connection = established(peer, mss=mss, window_scale=10)
+    peer.inject(".", 1, 1, window=60_000)
+    connection.send(STREAM[:100_000], 0, None, peer.now)
+    acked = 1
+    while acked < 100_001:
+        assert 0 < len(peer.interface.outgoing) <= lib.BURST_FRAMES
+        peer.collect()
+        acked = max(each.seq + len(each.payload) for each in drain(peer))
+        peer.burst.clear()
+        peer.burst.append(peer.segment(".", 1, acked, window=60_000))
+        peer.stack.receive(peer.interface, peer.burst, peer.now)
+
+
 def test_a_fin_rides_on_the_last_frame(version: int) -> None:
     for offload in (0, FULL_OFFLOAD):
         peer = Peer(version, offload=offload)

@@ -123,6 +123,14 @@ class VerifyingEndpoint(Endpoint):
         """As `Endpoint`."""
         self._both("close", now)
 
+    def abort(self, now: int) -> None:
+        """As `Connection`."""
+        self._both("abort", now)
+
+    def option_changed(self, name: str, now: int) -> None:
+        """As `Endpoint`."""
+        self._both("option_changed", name, now)
+
     def fail(self, number: int) -> None:
         """As `Endpoint`."""
         self._both("fail", number)
@@ -130,7 +138,7 @@ class VerifyingEndpoint(Endpoint):
 
 _PROXIED = frozenset(
     ("readiness", "take_error", "bind", "connect", "listen", "accept", "send", "receive_into", "shutdown", "close",
-    "fail", "observer")
+    "abort", "option_changed", "fail", "observer")
 )  # fmt: skip
 
 

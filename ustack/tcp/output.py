@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SUPER_SEGMENT_MAX = 65_535 - 60 - 60
 """Payload bytes of one super-segment: with the longest headers it is still one IP packet."""
+SUPER_SEGMENT_SEGMENTS: int = lib.BURST_FRAMES // 4
+"""Segments of one super-segment, at most: cut, they must fit the burst of a device."""
 _SENDING_STATES = frozenset((ESTABLISHED, CLOSE_WAIT, FIN_WAIT_1, CLOSING, LAST_ACK))
 
 
@@ -30,6 +32,11 @@ def bytes_in_flight(tcb: Any) -> int:
     sent = tcb.sent
     left = sent.sacked_bytes + sent.lost_bytes + tcb.dup_acks * tcb.snd_mss
     return max(sequence.distance(tcb.snd_una, tcb.snd_nxt) - int(left), 0)
+
+
+def super_segment_limit(mss: int) -> int:
+    """The payload bytes of the largest super-segment, whole segments."""
+    return min(SUPER_SEGMENT_MAX // mss, SUPER_SEGMENT_SEGMENTS) * mss
 
 
 def unsent_bytes(tcb: Any) -> int:
@@ -76,7 +83,7 @@ def _send_lost(connection: Connection, options: bytes, now: int) -> bool:
         edge = sequence.add(tcb.snd_una, tcb.snd_wnd)
         if sequence.ge(segment.seq, edge):
             return False
-        room = min(room, sequence.distance(segment.seq, edge), SUPER_SEGMENT_MAX)
+        room = min(room, sequence.distance(segment.seq, edge), super_segment_limit(mss))
         take = max(room - room % mss, mss)
         if take < length:
             lib.sent_queue_split(sent, sequence.add(segment.seq, take))
@@ -152,9 +159,10 @@ def _sendable(connection: Connection, pending: int) -> int:
     if sequence.gt(tcb.snd_up, tcb.snd_nxt):
         return min(allowed, mss)
     allowed = min(allowed, max(room, mss))
-    full = min(allowed, SUPER_SEGMENT_MAX)
+    limit = super_segment_limit(mss)
+    full = min(allowed, limit)
     full -= full % mss
-    if allowed == pending and allowed <= SUPER_SEGMENT_MAX and (full == allowed or _may_send_small(connection)):
+    if allowed == pending and allowed <= limit and (full == allowed or _may_send_small(connection)):
         return allowed
     if full:
         return full
