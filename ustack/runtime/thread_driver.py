@@ -231,7 +231,7 @@ class ThreadDriver(Driver):
             self._serve(None)
         finally:
             self._pumping = False
-        if self._roused and not self.attendance:
+        if self._roused == 1 and not self.attendance:
             self._stand_by.expect()
 
     def _rest(self) -> None:
