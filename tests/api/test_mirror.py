@@ -147,6 +147,18 @@ def test_a_descriptor_taken_back_is_closed_with_the_mirror():
         os.fstat(number)
 
 
+@pytest.mark.parametrize("last", [WRITABLE, CLOSED])
+def test_bytes_that_are_written_to_the_descriptor_are_complained_of(last):
+    def end() -> None:
+        mirror.show(last)
+        mirror.close()
+
+    mirror = Mirror(WRITABLE)
+    os.write(mirror.fileno(), b"lost")
+    with pytest.warns(RuntimeWarning, match="bytes were written to the descriptor of a socket: they are lost"):
+        end()
+
+
 def test_a_renewed_mirror_takes_hangup_back():
     mirror = Mirror(UNOPENED)
     number = mirror.fileno()

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket as stdlib
+import warnings
 
 from ustack.endpoint import ERROR, HANGUP, PRIORITY, READ_HANGUP, READABLE, WRITABLE, Endpoint
 from ustack.runtime.driver import Driver
@@ -119,6 +120,8 @@ class Mirror:
         _mirrored.pop(self._number, None)
         if self._number != self._near.fileno() >= 0 and not self.detached:
             os.close(self._number)
+        if self._far is not None and self._shown & (WRITABLE | HANGUP) == WRITABLE:
+            _complain(self._far)
         self._near.close()
         if self._far is not None:
             self._far.close()
@@ -157,6 +160,8 @@ class Mirror:
         """Show HANGUP, with ERROR if unread data is left at the far end."""
         if self._shown & PRIORITY & ~bits:
             self._empty()
+        if self._shown & WRITABLE:
+            _complain(far)
         _drain(far)
         if bits & ERROR:
             self._near.send(_BYTE, stdlib.MSG_DONTWAIT)
@@ -178,6 +183,15 @@ def _blocking(end: stdlib.socket) -> stdlib.socket:
 def _unopened(bits: int) -> bool:
     """Whether these are the bits of a TCP connection that was never opened: OUT and HUP, not even IN."""
     return bits & (HANGUP | READABLE | READ_HANGUP) == HANGUP
+
+
+def _complain(far: stdlib.socket) -> None:
+    """Warn if somebody has written to the descriptor, as `os.write` and `os.sendfile` do."""
+    with contextlib.suppress(OSError):
+        if far.recv(1, stdlib.MSG_DONTWAIT):
+            warnings.warn(
+                "bytes were written to the descriptor of a socket: they are lost", RuntimeWarning, stacklevel=2
+            )
 
 
 def _drain(end: stdlib.socket) -> None:
