@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -181,6 +183,36 @@ def test_closing_the_lab_unwinds_the_tasks_that_wait():
     assert unwound == ["server: wait_for_ever"]
     assert waiting.done
     assert waiting.failure is None
+
+
+INTERRUPTED = """
+import os, signal
+from ustack import socket
+from ustack.sim.lab import Lab
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    while True:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+
+def wait():
+    with socket.create_server(("127.0.0.1", 80)) as listener:
+        listener.accept()
+
+try:
+    with Lab() as lab:
+        host = lab.host()
+        host.run(wait)
+        host.run(interrupt)
+        lab.run()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_ends_a_lab():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n")
 
 
 def test_a_task_that_never_ran_is_not_run_by_closing_the_lab():

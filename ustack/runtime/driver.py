@@ -153,10 +153,10 @@ class Driver(ABC):
                 return
             endpoint.observer = None
             observer.wake_all()
-            if observer.mirror is not None:
-                observer.mirror.close()
-                self.attend(-1)
         endpoint.close(now)
+        if observer is not None and observer.mirror is not None:
+            self.attend(-1)
+            observer.mirror.close()
 
     def attend(self, more: int) -> None:
         """One mirrored descriptor more (+1) or less (−1).  Who polls it waits elsewhere: the driver must not rest."""

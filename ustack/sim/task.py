@@ -129,6 +129,8 @@ class Schedule:
         self._sequence = itertools.count()
         self.main = self.running = Task(self, "main", None, None)
         self.thread = threading.get_ident()
+        self.aborted = False
+        """The main task was interrupted while another one ran: nobody else goes on."""
         self._failure: BaseException | None = None
 
     def add(self, name: str, host: Host, function: Callable[[], Any]) -> Task:
@@ -148,7 +150,7 @@ class Schedule:
         if waiter.woken:
             return
         task = waiter.task
-        if task.cancelled:
+        if task.cancelled or self.aborted:
             raise Cancelled
         waiter.waiting = True
         if deadline is not None:
@@ -179,7 +181,7 @@ class Schedule:
     def cancel(self, task: Task) -> None:
         """End a task where it waits."""
         task.cancelled = True
-        if not task.done:
+        if not task.done and not self.aborted:
             if task not in self.ready:
                 self.ready.append(task)
             task.join()
@@ -190,14 +192,20 @@ class Schedule:
 
     def leave(self) -> None:
         """The running task has ended: the next one runs."""
-        self._choose().resume()
+        if not self.aborted:
+            self._choose().resume()
 
     def _hand_over(self, task: Task) -> None:
         following = self._choose()
         if following is not task:
             following.resume()
-            task.await_baton()
-            self.entered()
+            try:
+                task.await_baton()
+            except BaseException:
+                self.aborted = True
+                raise
+            finally:
+                self.entered()
         self.running = task
 
     def _choose(self) -> Task:
