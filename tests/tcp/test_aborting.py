@@ -117,6 +117,7 @@ def test_closing_with_unread_data_resets(peer: Peer, state: State) -> None:
     assert not [each for each in peer.stack.endpoints if each is connection]
 
 
+@requirement("RFC9293", "MAY-1")
 @requirement("RFC9293", "SHLD-3")
 @pytest.mark.parametrize("state", [State.FIN_WAIT_1, State.FIN_WAIT_2])
 def test_data_after_close_are_answered_with_rst(peer: Peer, state: State) -> None:

@@ -215,6 +215,7 @@ def test_data_within_a_shrunk_window_are_still_sent_again(peer: Peer) -> None:
 
 @requirement("RFC9293", "MUST-35")
 @requirement("RFC9293", "SHLD-17")
+@requirement("RFC9293", "MAY-7")
 def test_a_window_that_shrinks_to_nothing_is_probed_by_one_segment_while_the_peer_answers(peer: Peer) -> None:
     connection = established(peer, window=5000, mss=1000)
     write(peer, connection, STREAM[:5000])
