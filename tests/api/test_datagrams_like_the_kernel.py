@@ -292,3 +292,17 @@ def receiving_a_huge_amount_of_room(net: Net):
     connected, bound = net.udp_pair()
     connected.send(bytes(60_000))
     return len(bound.recv(10_000_000))
+
+
+@scenario
+def asking_for_no_bytes_takes_nothing(net: Net):
+    connected, bound = net.udp_pair()
+    connected.send(b"whole")
+    return bound.recv(0), bound.recv_into(bytearray()), bound.recv(10)
+
+
+@scenario
+def a_peer_without_a_port_is_none(net: Net):
+    made = net.udp()
+    made.connect(("127.0.0.1", 0))
+    return raised(made.getpeername), "raddr" in repr(made)

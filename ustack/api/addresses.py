@@ -115,7 +115,7 @@ def local(endpoint: Endpoint) -> PythonAddress:
 
 def remote(endpoint: Endpoint) -> PythonAddress:
     """What getpeername() gives.  Raises ENOTCONN."""
-    if endpoint.remote_address is None:
+    if endpoint.remote_address is None or not endpoint.remote_port:
         raise errors.error(errno.ENOTCONN)
     return present(endpoint.family, endpoint.remote_address, endpoint.remote_port)
 

@@ -129,7 +129,7 @@ class socket(TransferSocket):
         text += f", family={self.family}, type={self.type}, proto={self.proto}"
         if endpoint is not None:
             text += f", laddr={addresses.local(endpoint)}"
-            if endpoint.remote_address is not None:
+            if endpoint.remote_port:
                 text += f", raddr={addresses.remote(endpoint)}"
         return text + ">"
 

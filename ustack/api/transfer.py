@@ -147,6 +147,8 @@ class TransferSocket(stdlib.socket):
         """At most `bufsize` bytes; none at the end of a stream."""
         if bufsize < 0:
             raise ValueError("negative buffersize in recv")
+        if not bufsize:
+            return b""  # as CPython: the socket is not asked
         driver = self._driver
         with driver.lock:
             if flags and self._fills(flags):
@@ -159,6 +161,8 @@ class TransferSocket(stdlib.socket):
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Receive into a writable buffer; how many bytes."""
         view = _writable(buffer, nbytes, "recv_into")
+        if not len(view):
+            return 0
         with self._driver.lock:
             if flags and self._fills(flags):
                 return self._take_all(view, flags)

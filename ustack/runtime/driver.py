@@ -242,6 +242,7 @@ class Driver(ABC):
             self._device_failed(link, problem, now)
             return True
         outgoing.drop(taken)
+        link.interface.offload = link.device.offload  # the kernel may refuse at the first write what it had granted
         return not len(outgoing)
 
     def _device_failed(self, link: Link, problem: OSError, now: int) -> None:
