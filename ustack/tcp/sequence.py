@@ -41,8 +41,3 @@ def distance(start: int, end: int) -> int:
 def is_within(start: int, number: int, end: int) -> bool:
     """Start < number <= end, for an end that is not before the start; also right for numbers left far behind."""
     return 0 < distance(start, number) <= distance(start, end)
-
-
-def latest(a: int, b: int) -> int:
-    """The later of two sequence numbers."""
-    return a if ge(a, b) else b
