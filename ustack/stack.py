@@ -189,7 +189,9 @@ class Stack:
         self._take_loopback(now)
 
     def next_deadline(self) -> int | None:
-        """When `advance` is next wanted, None for never."""
+        """When `advance` is next wanted, None for never; at once while packets to ourselves wait."""
+        if len(self.ip.loopback.outgoing):
+            return 0
         tcp, ip = self.tcp.timers.next_deadline(), self.ip.next_deadline()
         if tcp is None or ip is None:
             return ip if tcp is None else tcp
@@ -261,7 +263,7 @@ class Stack:
         yield self.raw.endpoints
 
     def _count(self) -> int:
-        return len(self.tcp.connections) + len(self.udp.endpoints) + len(self.raw.endpoints)
+        return len(self.tcp.connections) + len(self.tcp.unopened) + len(self.udp.endpoints) + len(self.raw.endpoints)
 
     @property
     def endpoints(self) -> Iterator[Endpoint]:

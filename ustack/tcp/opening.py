@@ -73,6 +73,7 @@ def create_tcb(
     tcb.handle = tcp.flows.handle_of(connection)
     tcp.flows.insert(IPPROTO_TCP, local, local_port, remote, remote_port, connection, lib.FLOW_TCP, tcb)
     tcp.connections[connection] = None
+    tcp.unopened.discard(connection)
 
 
 def size_segments(connection: Connection, now: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from ustack import errors
 from ustack.address import is_multicast, is_unspecified
@@ -61,6 +62,8 @@ class TcpProtocol:
         self.challenge_limit = ChallengeLimit(config.challenge_ack_per_second)
         self.connections: dict[Endpoint, None] = {}
         """Every connection with a TCB and every listener, in the order of their opening."""
+        self.unopened: WeakSet[Connection] = WeakSet()
+        """Sockets that are neither connected nor listening yet: they count, but nothing arrives for them."""
         self.touched: dict[Connection, None] = {}
         """Connections that the packets of the current burst have changed, in the order of the first change."""
         self.blocked: dict[Connection, None] = {}
@@ -70,7 +73,9 @@ class TcpProtocol:
 
     def open(self, family: int) -> Connection:
         """An endpoint that is neither connected nor listening."""
-        return self.new_connection(family)
+        connection = self.new_connection(family)
+        self.unopened.add(connection)
+        return connection
 
     def new_connection(self, family: int) -> Connection:
         """A connection without a TCB."""
@@ -111,6 +116,7 @@ class TcpProtocol:
         self.ports.listen(connection.binding)
         listener = Listener(self, connection, connection.binding, backlog)
         connection.binding.endpoint = listener
+        self.unopened.discard(connection)
         self.connections[listener] = None
         return listener
 
@@ -273,6 +279,7 @@ class TcpProtocol:
                 connection.orphaned = True
                 connection.listener.forget(connection)
         if connection.orphaned:
+            self.unopened.discard(connection)
             connection.tcb = CLOSED_TCB
             if connection.binding is not None:
                 self.ports.release(connection.binding)
