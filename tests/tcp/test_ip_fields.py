@@ -58,6 +58,13 @@ def test_the_user_changes_dscp_while_connected(peer: Peer) -> None:
     assert peer.expect("R.").traffic_class == 0xB8
 
 
+def test_the_bits_of_ecn_are_not_the_users(peer: Peer) -> None:
+    connection = connected(peer)
+    set_option(peer, connection, "traffic_class", 0xBB)
+    write(peer, connection, b"data")
+    assert peer.expect("P.").traffic_class == 0xB8
+
+
 def test_all_packets_of_a_flow_have_its_flow_label() -> None:
     peer = Peer(6)
     connection = connected(peer)

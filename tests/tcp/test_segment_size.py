@@ -230,6 +230,22 @@ def test_what_was_learned_of_the_path_is_forgotten_in_time(version: int) -> None
     assert max(len(each.frame) for each in drain(peer)) == 1440 + headers(version)
 
 
+def test_a_long_connection_tries_larger_segments_again_in_time(version: int) -> None:
+    peer = Peer(version, StackConfig(ip=IpConfig(path_mtu_lifetime_ns=5_000_000_000)))
+    connection = established(peer, mss=1440)
+    write(peer, connection, STREAM[:2000])
+    report_too_big(peer, drain(peer)[0], 1300)
+    peer.inject(".", 1, 2001)
+    drain(peer)
+    peer.advance(4999)
+    write(peer, connection, STREAM[:2000])
+    assert max(len(each.frame) for each in drain(peer)) == 1300
+    peer.inject(".", 1, 4001)
+    peer.advance(1)
+    write(peer, connection, STREAM[:2000])
+    assert max(len(each.frame) for each in drain(peer)) == 1440 + headers(version)
+
+
 def test_an_interface_with_the_least_mtu_still_works(version: int) -> None:
     peer = Peer(version, mtu=88 if version == 4 else 1280)
     connection = established(peer, mss=1440, timestamps=(1, 0), sack_permitted=True)

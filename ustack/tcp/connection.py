@@ -43,8 +43,8 @@ class Connection(Endpoint):
 
     __slots__ = (
         "binding", "congestion", "echoed_rtt_ns", "fin_queued", "fin_seq", "interface", "last_challenge_ns",
-        "last_out_of_window_ns", "listener", "max_segment", "opened", "orphaned", "read_shutdown", "soft_error", "tcb",
-        "tcp", "timer_entry_ns", "urgent_byte", "urgent_seq",
+        "last_out_of_window_ns", "listener", "max_segment", "max_segment_until_ns", "opened", "orphaned",
+        "read_shutdown", "soft_error", "tcb", "tcp", "timer_entry_ns", "urgent_byte", "urgent_seq",
     )  # fmt: skip
 
     def __init__(self, tcp: TcpProtocol, family: int, kind: int, protocol: int) -> None:
@@ -62,6 +62,8 @@ class Connection(Endpoint):
         """The listener that a connection in SYN-RECEIVED came from: it tells passive from active open (MUST-11)."""
         self.max_segment = 0
         """Bytes of options and payload of a full segment now: the effective send MSS before options (MUST-16)."""
+        self.max_segment_until_ns = 0
+        """When it is worked out anew."""
         self.fin_queued = False
         """The user sends no more: a FIN follows the last byte of the send ring."""
         self.read_shutdown = False

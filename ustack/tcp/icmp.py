@@ -9,7 +9,7 @@ from ustack.constants import IPPROTO_TCP
 from ustack.drops import Drop, DropReason
 from ustack.endpoint import ERROR
 from ustack.native import ffi, lib
-from ustack.tcp import opening, output, sequence
+from ustack.tcp import output, segment_size, sequence
 from ustack.tcp.connection import Connection
 from ustack.tcp.state import SYN_RECEIVED, SYN_SENT
 from ustack.wire import icmpv4, icmpv6
@@ -61,9 +61,8 @@ def _packet_too_big(connection: Connection, mtu: int, now: int) -> None:
     assert connection.remote_address is not None, "an open connection has a remote address"
     assert connection.interface is not None, "an open connection has a route"
     tcp.ip.path_mtu.learn(connection.remote_address, mtu, now, current=connection.interface.mtu)
-    tcp.apply_ip_options(connection, now)
     before = connection.max_segment
-    opening.size_segments(connection, now)
+    segment_size.follow_path(connection, now)
     if connection.max_segment < before and tcb.state not in (SYN_SENT, SYN_RECEIVED):
         lib.sent_queue_mark_all_lost(ffi.addressof(tcb, "sent"), 0)
         output.output(connection, now)

@@ -15,7 +15,7 @@ from ustack.address import is_multicast, is_unspecified
 from ustack.drops import Drop, DropReason
 from ustack.endpoint import HANGUP, READ_HANGUP, READABLE, Endpoint
 from ustack.native import lib
-from ustack.tcp import changed_options, opening, output, reset, retransmission, sequence
+from ustack.tcp import changed_options, opening, output, reset, retransmission, segment_size, sequence
 from ustack.tcp import options as tcp_options
 from ustack.tcp.state import SYN_RECEIVED, change_state
 from ustack.wire.tcp import ACK, FIN, RST, SYN
@@ -97,7 +97,7 @@ class Listener(Endpoint):
         tcb.rcv_nxt = tcb.rcv_up = tcb.last_ack_sent = sequence.add(segment.seq, 1)
         tcb.ts_recent_ns = now
         tcp_options.agree(child, segment.options, offered=False)
-        opening.size_segments(child, now)
+        segment_size.size_segments(child, now)
         tcb.snd_wnd = segment.window
         tcb.snd_wl1 = segment.seq
         output.record_sent(tcb, tcb.iss, sequence.add(tcb.iss, 1), lib.SENT_SYN, now)

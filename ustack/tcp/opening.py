@@ -1,6 +1,6 @@
-"""What both kinds of open share: a TCB for a flow, the sizes of segments, the start of the synchronized states.
+"""What both kinds of open share: a TCB for a flow, the start of the synchronized states.
 
-RFC 9293 §3.10.1, §3.7.1 (MSS), RFC 6928 (initial window).
+RFC 9293 §3.10.1, RFC 6928 (initial window).
 """
 
 from __future__ import annotations
@@ -74,17 +74,6 @@ def create_tcb(
     tcp.flows.insert(IPPROTO_TCP, local, local_port, remote, remote_port, connection, lib.FLOW_TCP, tcb)
     tcp.connections[connection] = None
     tcp.unopened.discard(connection)
-
-
-def size_segments(connection: Connection, now: int) -> None:
-    """The effective send MSS: the peer's MSS or what the path takes, the smaller.  RFC 9293 §3.7.1 (MUST-16)."""
-    tcb, tcp = connection.tcb, connection.tcp
-    size = min(tcb.peer_mss, tcp.path_segment_size(connection, now))
-    if connection.options.max_segment:
-        size = min(size, connection.options.max_segment)
-    size = max(size, tcp.config.mss_min)
-    connection.max_segment = size
-    tcb.snd_mss = size - (tcp_options.TIMESTAMPS_LENGTH if tcb.timestamps else 0)
 
 
 def establish(connection: Connection, segment: Segment, now: int) -> None:

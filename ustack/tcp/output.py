@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
 from ustack.tcp import options as tcp_options
-from ustack.tcp import retransmission, sequence, window
+from ustack.tcp import retransmission, segment_size, sequence, window
 from ustack.tcp.state import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED
 from ustack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
 
@@ -62,6 +62,8 @@ def output(connection: Connection, now: int) -> None:
 def segment_options(connection: Connection, now: int) -> bytes:
     """The options of a segment with data sent now, for which SND.MSS makes room.  RFC 9293 §3.7.1 (MUST-16)."""
     tcb = connection.tcb
+    if now >= connection.max_segment_until_ns:
+        segment_size.follow_path(connection, now)
     options = tcp_options.data_options(tcb, now)
     tcb.snd_mss = min(connection.max_segment - len(options), SUPER_SEGMENT_MAX)
     return options

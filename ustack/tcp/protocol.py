@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from ustack.ports import PortTable
 
 _TCP_HEADER = 20
+_DSCP = 0xFC
+"""The bits of the traffic class that the user sets; the others are ECN's.  RFC 3168 §5."""
 
 
 class TcpProtocol:
@@ -236,7 +238,7 @@ class TcpProtocol:
         """
         tcb, options = connection.tcb, connection.options
         tcb.ttl = options.ttl if options.ttl is not None else self.ip.config.ttl
-        tcb.traffic_class = options.traffic_class
+        tcb.traffic_class = options.traffic_class & _DSCP
         tcb.dont_fragment = options.path_mtu_discovery and not self.ip.path_mtu.must_allow_fragmentation(
             connection.remote_address or b"", now
         )
