@@ -16,8 +16,6 @@ class DropReason(enum.Enum):
     # Every floor: the frame itself.
     TRUNCATED = ("packet is shorter than its headers say", "RFC 1122 §3.2.1.1")
     NOT_IP = ("version is neither 4 nor 6", "RFC 1122 §3.2.1.1")
-    FRAME_TOO_LONG = ("frame is longer than the device's MTU and carries no segmentation offload", "RFC 791 §3.2")
-    BAD_OFFLOAD = ("offload metadata of the device does not fit the packet", "virtio 1.2 §5.1.6")
     INTERFACE_DOWN = ("interface is down", "RFC 1122 §3.3.1")
     # IPv4 and IPv6 input.
     IP_HEADER_LENGTH = ("IPv4 header length is under 20 bytes or over the packet", "RFC 791 §3.1")
@@ -25,7 +23,6 @@ class DropReason(enum.Enum):
     IP_CHECKSUM = ("IPv4 header checksum is wrong", "RFC 1122 §3.2.1.2")
     IP_OPTION = ("IPv4 option is malformed", "RFC 1122 §3.2.1.8")
     IP_SOURCE_ROUTE = ("packet is source routed", "RFC 7126 §4.3-4.4")
-    IP_TTL_ZERO = ("time to live or hop limit is zero", "RFC 1122 §3.2.1.7")
     MARTIAN_SOURCE = ("source address cannot be a source", "RFC 1122 §3.2.1.3")
     MARTIAN_DESTINATION = ("destination address cannot come from this interface", "RFC 1122 §3.2.1.3")
     NOT_FOR_US = ("destination is no address of this host, and it does not forward", "RFC 1122 §3.3.1")
