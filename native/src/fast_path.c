@@ -99,6 +99,7 @@ static void take_acknowledgment(struct tcb *tcb, uint32_t ack, uint64_t now_ns)
     tcb->acked_at_ns = now_ns;
     tcb->delivered += tcb->acked.bytes - before;
     tcb->delivered_ns = now_ns;
+    tcb->bytes_acked += ack - tcb->snd_una;
     dropped = ring_drop(&tcb->snd_ring, ack - tcb->snd_ring_seq);
     tcb->snd_ring_seq += dropped;
     tcb->snd_una = ack;
@@ -124,8 +125,21 @@ static void take_window(struct tcb *tcb, const struct packet *packet)
     }
 }
 
+/* arrival.count */
+static void segment_count(struct tcb *tcb, const struct packet *packet)
+{
+    uint32_t length = packet->payload_length;
+    uint32_t size = packet->gso_size;
+    uint32_t segments = size > 0 && size < length ? (length + size - 1) / size : 1;
+
+    tcb->segments_received += segments;
+    if (length > 0) {
+        tcb->data_segments_received += segments;
+    }
+}
+
 /* receive_queue.take, in order */
-static void take_data(struct tcb *tcb, const struct packet *packet)
+static void take_data(struct tcb *tcb, const struct packet *packet, uint64_t now_ns)
 {
     uint32_t length = packet->payload_length;
     uint32_t size = packet->gso_size ? packet->gso_size : length;
@@ -137,6 +151,7 @@ static void take_data(struct tcb *tcb, const struct packet *packet)
     tcb->rcv_wnd -= length;
     tcb->ack_pending_bytes += length;
     tcb->bytes_received += length;
+    tcb->last_data_received_ns = now_ns;
     tcb->events |= EVENT_READABLE;
 }
 
@@ -150,19 +165,19 @@ static int take_segment(struct fast_path *path, struct tcb *tcb, const struct pa
         tcb->touched = 1;
         touch(path, tcb->handle);
     }
-    tcb->segments_received++;
+    segment_count(tcb, packet);
     if (packet->has_timestamps && seq_le(packet->seq, tcb->last_ack_sent)) {
         tcb->ts_recent = packet->ts_value;
         tcb->ts_recent_ns = now_ns;
     }
-    tcb->last_received_ns = now_ns;
+    tcb->last_received_ns = tcb->last_ack_received_ns = now_ns;
     tcb->probes_sent = 0;
     if (packet->ack != tcb->snd_una) {
         take_acknowledgment(tcb, packet->ack, now_ns);
     }
     take_window(tcb, packet);
     if (packet->payload_length) {
-        take_data(tcb, packet);
+        take_data(tcb, packet, now_ns);
     }
     path->tcp_packets++;
     return 1;

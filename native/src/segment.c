@@ -263,6 +263,10 @@ int segment_build(struct burst *burst, struct tcb *tcb, uint32_t seq, uint32_t a
     segments = parts(length, plan.mss);
     tcb->ip_id = (uint16_t)(tcb->ip_id + segments);
     tcb->segments_sent += segments;
+    if (length > 0) {
+        tcb->data_segments_sent += segments;
+        tcb->bytes_sent += length;
+    }
     if (flags & TCP_FLAG_ACK) {
         tcb->last_ack_sent = ack;
     }

@@ -9,6 +9,7 @@ import errno
 import operator
 import socket as stdlib
 import struct
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ IPV6_MTU_DISCOVER, IPV6_MTU = 23, 24
 IP_RECVTTL, IP_PKTINFO, IP_RECVERR, IPV6_RECVERR = 12, 8, 11, 25
 ICMP_FILTER = ICMPV6_FILTER = 1
 TCP_MSS_DEFAULT = 536
+TCP_CC_INFO = 26
 
 _INT = struct.Struct("i")
 _LINGER = struct.Struct("ii")
@@ -366,6 +368,15 @@ def _write_congestion(target: Target, value: bytes) -> None:
     target.change("congestion_control", name.decode("ascii", "replace"))
 
 
+def _read_info(target: Target) -> bytes:
+    return bytes(getattr(target.endpoint, "tcp_info")(target.driver.now()))  # noqa: B009  # TCP endpoints have it
+
+
+def _read_congestion_info(target: Target) -> bytes:
+    controller = getattr(target.endpoint, "congestion", None)
+    return b"" if controller is None else bytes(controller.info())
+
+
 _TCP = {
     stdlib.TCP_NODELAY: _flag("no_delay"),
     stdlib.TCP_CORK: _flag("cork"),
@@ -378,6 +389,8 @@ _TCP = {
     stdlib.TCP_KEEPCNT: _ranged("keepalive_probes", 1, 127, _tcp_default("keepalive_probes")),
     stdlib.TCP_SYNCNT: _ranged("syn_retries", 1, 127, _tcp_default("syn_retries")),
     stdlib.TCP_USER_TIMEOUT: _ranged("user_timeout_ns", 0, (1 << 31) - 1, _constant(0), unit=MILLISECOND),
+    stdlib.TCP_INFO: Option(_read_info, None),
+    TCP_CC_INFO: Option(_read_congestion_info, None),
     stdlib.TCP_CONGESTION: Option(_read_congestion, _write_congestion),
 }
 
@@ -435,5 +448,5 @@ def encode(value: Any) -> bytes:
 
 
 def decode(value: bytes) -> int:
-    """What getsockopt() without a length makes of an option's bytes."""
-    return int(_INT.unpack_from(value)[0])
+    """What getsockopt() without a length makes of an option's bytes, of which there may be none."""
+    return int.from_bytes(value[: _INT.size], sys.byteorder, signed=len(value) >= _INT.size)

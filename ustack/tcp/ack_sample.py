@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ustack.native import ffi, lib
-from ustack.tcp import retransmission, rtt
+from ustack.tcp import accounting, retransmission, rtt
 from ustack.tcp.congestion import AckSample
 from ustack.tcp.state import is_synchronized
 
@@ -33,6 +33,7 @@ def flush(connection: Connection, now: int) -> None:
     tcb.acked = _NOTHING_ACKED[0]
     tcb.acked_at_ns = 0
     tcb.retransmits = 0
+    accounting.end_timeouts(tcb, now)
     tcb.first_retransmit_ns = 0
     if connection.congestion is not None and tcb.in_recovery != lib.RECOVERY_FAST:
         connection.congestion.on_ack(AckSample(now, newly, tcb.flight_before, rtt_ns, tcb.snd_mss))

@@ -28,6 +28,7 @@ def process(connection: Connection, segment: Segment, now: int) -> None:
         _advance(connection, segment.ack, now)
     changed = False
     if sequence.ge(segment.ack, una):
+        tcb.last_ack_received_ns = now
         was_closed = not tcb.snd_wnd
         changed = window.take_window(tcb, segment.seq, segment.ack, segment.window)
         if changed:
@@ -58,6 +59,7 @@ def _advance(connection: Connection, ack: int, now: int) -> None:
     tcb.delivered_ns = now
     dropped = lib.ring_drop(ffi.addressof(tcb, "snd_ring"), sequence.distance(tcb.snd_ring_seq, ack))
     tcb.snd_ring_seq = sequence.add(tcb.snd_ring_seq, dropped)
+    tcb.bytes_acked += sequence.distance(tcb.snd_una, ack)
     tcb.snd_una = ack
     if dropped:
         tcb.events |= WRITABLE

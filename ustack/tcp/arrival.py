@@ -6,7 +6,7 @@ RFC 9293 §3.10.7: here SYN-SENT (§3.10.7.3); CLOSED is in `reset`, LISTEN in `
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ustack.drops import Drop, DropReason
 from ustack.native import ffi, lib
@@ -22,12 +22,21 @@ if TYPE_CHECKING:
 
 def segment_arrives(connection: Connection, segment: Segment, now: int) -> None:
     """RFC 9293 §3.10.7.3 or §3.10.7.4, by the state.  The window of a SYN is never scaled (RFC 7323 §2.2)."""
+    count(connection.tcb, segment)
     if not segment.flags & SYN:
         segment.window <<= connection.tcb.snd_wscale
     if connection.tcb.state == SYN_SENT:
         _in_syn_sent(connection, segment, now)
     else:
         arrival_synchronized.segment_arrives(connection, segment, now)
+
+
+def count(tcb: Any, segment: Segment) -> None:
+    """Count what has arrived, whether it is of use or not.  RFC 4898 §3.1 (tcpEStatsPerfSegsIn)."""
+    segments = segment.count
+    tcb.segments_received += segments
+    if segment.payload:
+        tcb.data_segments_received += segments
 
 
 def _in_syn_sent(connection: Connection, segment: Segment, now: int) -> None:

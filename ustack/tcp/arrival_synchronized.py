@@ -37,7 +37,6 @@ _RECEIVING_STATES = frozenset((ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2))
 def segment_arrives(connection: Connection, segment: Segment, now: int) -> None:
     """The eight checks."""
     tcb = connection.tcb
-    tcb.segments_received += 1
     check_sequence(connection, segment, now)
     tcb.last_received_ns = now
     tcb.probes_sent = 0
@@ -267,6 +266,7 @@ def check_fin(connection: Connection, segment: Segment, now: int) -> None:
     connection.wants_slow_path(lib.SLOW_OUT_OF_ORDER, False)
     tcb.rcv_nxt = sequence.add(tcb.rcv_nxt, 1)
     tcb.rcv_wnd = max(tcb.rcv_wnd - 1, 0)
+    tcb.bytes_received += 1
     tcb.fin_received = 1
     tcb.ack_now = 1
     tcb.events |= READABLE | READ_HANGUP

@@ -22,7 +22,7 @@ from ustack.endpoint import (
     Endpoint,
 )
 from ustack.native import ffi
-from ustack.tcp import calls, changed_options, timeouts
+from ustack.tcp import calls, changed_options, info, timeouts
 from ustack.tcp.state import CLOSED, CLOSING, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, can_send
 
 if TYPE_CHECKING:
@@ -163,6 +163,10 @@ class Connection(Endpoint):
     def abort(self, now: int) -> None:
         """ABORT.  RFC 9293 §3.10.5."""
         calls.abort(self, now)
+
+    def tcp_info(self, now: int) -> bytes:
+        """TCP_INFO: what `info` makes of the TCB."""
+        return info.tcp_info(self, now)
 
     def option_changed(self, name: str, now: int) -> None:
         """As `Endpoint`."""

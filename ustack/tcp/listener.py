@@ -15,7 +15,7 @@ from ustack.address import is_multicast, is_unspecified
 from ustack.drops import Drop, DropReason
 from ustack.endpoint import HANGUP, READ_HANGUP, READABLE, Endpoint
 from ustack.native import lib
-from ustack.tcp import changed_options, opening, output, reset, retransmission, segment_size, sequence
+from ustack.tcp import changed_options, info, opening, output, reset, retransmission, segment_size, sequence
 from ustack.tcp import options as tcp_options
 from ustack.tcp.state import SYN_RECEIVED, change_state
 from ustack.wire.tcp import ACK, FIN, RST, SYN
@@ -163,6 +163,10 @@ class Listener(Endpoint):
             return
         self._drop_children(now)
         self.tcp.release(self)
+
+    def tcp_info(self, now: int) -> bytes:
+        """TCP_INFO."""
+        return info.listener_info(self)
 
     def option_changed(self, name: str, now: int) -> None:
         """As `Endpoint`; connections accepted later inherit the options."""

@@ -68,7 +68,7 @@ def create_tcb(
     tcb.rcv_mss_limit = tcp.receive_mss(connection)
     tcb.rcv_mss = min(_RCV_MSS_FIRST, tcb.rcv_mss_limit)
     tcb.rto_ns = config.rto_initial_ns
-    tcb.last_received_ns = now
+    tcb.last_received_ns = tcb.waits_since_ns = now
     tcb.slow_path_reasons = lib.SLOW_STATE | (0 if tcp.fast_path else lib.SLOW_DISABLED)
     tcb.handle = tcp.flows.handle_of(connection)
     tcp.flows.insert(IPPROTO_TCP, local, local_port, remote, remote_port, connection, lib.FLOW_TCP, tcb)
@@ -82,8 +82,9 @@ def establish(connection: Connection, segment: Segment, now: int) -> None:
     tcb.snd_wnd = tcb.snd_max_wnd = segment.window
     tcb.snd_wl1, tcb.snd_wl2 = segment.seq, segment.ack
     lib.sent_queue_acknowledge(ffi.addressof(tcb, "sent"), segment.ack, ffi.addressof(tcb, "acked"))
-    tcb.acked_at_ns = now
+    tcb.acked_at_ns = tcb.last_sent_ns = tcb.last_data_received_ns = tcb.last_ack_received_ns = now
     tcb.snd_una = segment.ack
+    tcb.bytes_acked = 1 if connection.listener is None else 0
     tcb.snd_up = tcb.snd_sml = segment.ack
     tcb.last_ack_sent = tcb.rcv_nxt
     ack_sample.flush(connection, now)

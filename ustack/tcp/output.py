@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
+from ustack.tcp import accounting, retransmission, segment_size, sequence, window
 from ustack.tcp import options as tcp_options
-from ustack.tcp import retransmission, segment_size, sequence, window
 from ustack.tcp.state import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED
 from ustack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
 
@@ -50,12 +50,14 @@ def output(connection: Connection, now: int) -> None:
     """Send all that the windows allow, and see that a timer watches over the rest."""
     tcb = connection.tcb
     if tcb.state not in _SENDING_STATES:
+        accounting.note_wait(connection, now)
         return
     lost = tcb.sent.lost_bytes
     if lost or (not tcb.fin_sent and (connection.fin_queued or unsent_bytes(tcb) > 0)):
         options = segment_options(connection, now)
         if not lost or _send_lost(connection, options, now):
             _send_new(connection, options, now)
+    accounting.note_wait(connection, now)
     retransmission.watch(connection, now)
 
 

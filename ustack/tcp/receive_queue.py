@@ -28,6 +28,7 @@ def take(connection: Connection, segment: Segment, now: int) -> None:
         tcb.rcv_mss = min(size, tcb.rcv_mss_limit)
     if segment.seq == tcb.rcv_nxt:
         _take_in_order(connection, segment.payload)
+        tcb.last_data_received_ns = now
     else:
         _take_out_of_order(connection, segment, now)
 
@@ -43,7 +44,6 @@ def _take_in_order(connection: Connection, payload: memoryview) -> None:
     tcb.ack_pending_bytes += count
     if span:
         _join_out_of_order(connection)
-    tcb.bytes_received += count
     tcb.events |= READABLE
 
 
@@ -63,11 +63,13 @@ def _join_out_of_order(connection: Connection) -> None:
 def _advance(tcb: Any, count: int) -> None:
     tcb.rcv_nxt = sequence.add(tcb.rcv_nxt, count)
     tcb.rcv_wnd = max(tcb.rcv_wnd - count, 0)
+    tcb.bytes_received += count
 
 
 def _take_out_of_order(connection: Connection, segment: Segment, now: int) -> None:
     """Queue it (SHLD-31) and tell the sender at once with a duplicate ACK.  RFC 5681 §4.2."""
     tcb = connection.tcb
+    tcb.out_of_order_segments += segment.count
     held = ffi.addressof(tcb, "out_of_order")
     offset = sequence.distance(tcb.rcv_nxt, segment.seq)
     count = len(segment.payload)
@@ -80,7 +82,6 @@ def _take_out_of_order(connection: Connection, segment: Segment, now: int) -> No
     _reserve(tcb, max(offset + count, span), span)
     placed = lib.ring_place(ffi.addressof(tcb, "rcv_ring"), offset, ffi.from_buffer(segment.payload), count)
     assert placed == 0, "the receive ring has room for the whole window"
-    tcb.bytes_received += count
     connection.wants_slow_path(lib.SLOW_OUT_OF_ORDER, True)
     output.send_ack(connection, now)
 

@@ -39,6 +39,11 @@ class Segment:
         return len(self.payload) + bool(self.flags & SYN) + bool(self.flags & FIN)
 
     @property
+    def count(self) -> int:
+        """Segments on the wire: a super-segment is several."""
+        return -(-len(self.payload) // self.gso_size) if 0 < self.gso_size < len(self.payload) else 1
+
+    @property
     def end(self) -> int:
         """The sequence number after the segment."""
         return sequence.add(self.seq, self.length)

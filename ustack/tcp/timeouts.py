@@ -9,7 +9,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import ack_sample, output, recovery, retransmission, window
+from ustack.tcp import accounting, ack_sample, output, recovery, retransmission, window
 from ustack.tcp.state import FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, TIME_WAIT, change_state
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def _syn_timeout(connection: Connection, now: int) -> None:
     if tcb.retransmits >= retries or _user_timeout_is_over(connection, now):
         connection.fail(connection.soft_error or errno.ETIMEDOUT)
         return
+    accounting.note_timeout(tcb, now)
     _back_off(tcb)
     lib.sent_queue_retransmitted(_sent(connection), 0, now)
     tcb.retransmissions += 1
@@ -85,6 +86,7 @@ def _retransmission_timeout(connection: Connection, now: int) -> None:
         output.send_reset(connection, now)
         connection.fail(connection.soft_error or errno.ETIMEDOUT)
         return
+    accounting.note_timeout(tcb, now)
     _back_off(tcb)
     if tcb.retransmits == connection.tcp.config.retries1 and not connection.soft_error:
         connection.soft_error = errno.ETIMEDOUT

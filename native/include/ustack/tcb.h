@@ -55,6 +55,14 @@ enum {
     RETRANSMIT_REORDERING = 4,
 };
 
+/* What a connection that has something to send waits for. */
+enum {
+    WAITS_NOTHING = 0,     /* all is acknowledged */
+    WAITS_NETWORK = 1,     /* acknowledgments, or the congestion window */
+    WAITS_PEER = 2,        /* the peer's receive window */
+    WAITS_APPLICATION = 3, /* more data, which the full send buffer has kept out */
+};
+
 /* tcb.in_recovery */
 enum {
     RECOVERY_NONE = 0,
@@ -146,16 +154,32 @@ struct tcb {
 
     /* Times and counts. */
     uint64_t last_received_ns;
-    uint64_t last_sent_ns; /* data */
-    uint64_t delivered;    /* bytes acknowledged on this connection */
+    uint64_t last_sent_ns;          /* data; the connection's establishment before any */
+    uint64_t last_data_received_ns; /* the same for data taken in order */
+    uint64_t last_ack_received_ns;
+    uint64_t delivered; /* bytes acknowledged on this connection */
     uint64_t delivered_ns;
-    uint64_t bytes_received;
-    uint64_t segments_received;
-    uint64_t segments_sent;
+    uint64_t bytes_acked;    /* how far SND.UNA has come: SYN and FIN count one each */
+    uint64_t bytes_received; /* how far RCV.NXT has come since the peer's SYN */
+    uint64_t bytes_sent;     /* payload, however often it was sent */
     uint64_t bytes_retransmitted;
+    uint32_t segments_received; /* as they were on the wire, not super-segments */
+    uint32_t segments_sent;
+    uint32_t data_segments_received;
+    uint32_t data_segments_sent;
+    uint32_t out_of_order_segments; /* received */
     uint32_t retransmissions;
+    uint16_t timeouts;            /* expiries of the retransmission timer in all, of SYNs too */
+    uint16_t timeout_episodes;    /* uninterrupted rows of them */
+    uint64_t episode_ns;          /* when the present row began, 0 outside of one */
+    uint64_t time_in_timeouts_ns; /* of the rows before it */
     uint32_t
         events; /* readiness bits that C has raised in this burst: endpoint.READABLE, WRITABLE */
+
+    /* What the connection waits for, and since when: RFC 4898 §3.1's tcpEStatsPerf…Time. */
+    uint8_t waits_for; /* WAITS_ */
+    uint64_t waits_since_ns;
+    uint64_t waited_ns[4]; /* by WAITS_, what is over */
 
     /* Buffers. */
     struct ring snd_ring;

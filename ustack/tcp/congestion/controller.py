@@ -44,6 +44,10 @@ class CongestionController:
         self.cwnd = initial_window
         self.ssthresh = INFINITE_SSTHRESH
 
+    def info(self) -> bytes:
+        """TCP_CC_INFO, in Linux's layout of the controller of that name (vegas, dctcp, bbr); others tell nothing."""
+        return b""
+
     def on_ack(self, sample: AckSample) -> None:
         """New data was acknowledged outside fast recovery."""
         raise NotImplementedError
