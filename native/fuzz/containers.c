@@ -118,7 +118,7 @@ static void call_sent(struct containers *all, struct numbers n)
 {
     struct sent_acknowledged result = {0};
     uint32_t start = all->una + n.b;
-    uint32_t sacked = all->sent.sacked_bytes;
+    uint32_t sacked = all->sent.sacked_segments;
 
     switch (n.a % 8) {
     case 0:
@@ -126,7 +126,7 @@ static void call_sent(struct containers *all, struct numbers n)
         break;
     case 1:
         require(sent_queue_mark_sacked(&all->sent, start, start + n.c, &result) == 0 ||
-                    all->sent.sacked_bytes == sacked,
+                    all->sent.sacked_segments == sacked,
                 "without memory nothing is marked");
         break;
     case 2:
@@ -158,12 +158,15 @@ static void check_sent(struct containers *all)
         uint32_t bytes = segment->end - segment->seq;
         require(segment->seq == seq && bytes > 0, "sent segments follow one another");
         require(sent_queue_find(&all->sent, seq) == (int32_t)i, "every sent segment is found");
-        sacked += segment->flags & SENT_SACKED ? bytes : 0;
-        lost += segment->flags & SENT_LOST && !(segment->flags & SENT_SACKED) ? bytes : 0;
+        sacked += segment->flags & SENT_SACKED ? sent_segment_count(segment) : 0;
+        lost += segment->flags & SENT_LOST ? sent_segment_count(segment) : 0;
+        require((segment->flags & (SENT_LOST | SENT_SACKED)) != (SENT_LOST | SENT_SACKED),
+                "what is SACKed is not lost");
         seq = segment->end;
     }
     require(seq == all->seq, "sent segments reach to the end");
-    require(sacked == all->sent.sacked_bytes && lost == all->sent.lost_bytes, "sums are right");
+    require(sacked == all->sent.sacked_segments && lost == all->sent.lost_segments,
+            "sums are right");
 }
 
 static void call_datagrams(struct containers *all, struct numbers n)

@@ -88,16 +88,14 @@ static int is_ordinary(const struct tcb *tcb, const struct packet *packet)
 /* acknowledgment._advance */
 static void take_acknowledgment(struct tcb *tcb, uint32_t ack, uint64_t now_ns)
 {
-    uint32_t before = tcb->acked.bytes;
+    uint32_t before = tcb->acked.segments;
     uint32_t dropped;
     if (tcb->acked_at_ns == 0) {
-        uint32_t left = tcb->sent.sacked_bytes + tcb->sent.lost_bytes;
-        uint32_t outstanding = tcb->snd_nxt - tcb->snd_una;
-        tcb->flight_before = outstanding > left ? outstanding - left : 0;
+        tcb->prior_in_flight = sent_queue_in_flight(&tcb->sent);
     }
     sent_queue_acknowledge(&tcb->sent, ack, &tcb->acked);
     tcb->acked_at_ns = now_ns;
-    tcb->delivered += tcb->acked.bytes - before;
+    tcb->delivered += tcb->acked.segments - before;
     tcb->delivered_ns = now_ns;
     tcb->bytes_acked += ack - tcb->snd_una;
     dropped = ring_drop(&tcb->snd_ring, ack - tcb->snd_ring_seq);

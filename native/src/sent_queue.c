@@ -27,41 +27,49 @@ static uint32_t length_of(const struct sent_segment *segment)
     return segment->end - segment->seq;
 }
 
-/* The sum that bytes with these flags are counted in, or NULL. */
-static uint32_t *sum_for(struct sent_queue *queue, uint16_t flags)
+uint32_t sent_segment_count(const struct sent_segment *segment)
 {
-    if (flags & SENT_SACKED) {
-        return &queue->sacked_bytes;
+    uint32_t controls =
+        ((segment->flags & SENT_SYN) != 0) + (uint32_t)((segment->flags & SENT_FIN) != 0);
+    uint32_t length = length_of(segment);
+
+    if (segment->mss == 0 || length <= segment->mss + controls) {
+        return 1;
     }
-    if (flags & SENT_LOST) {
-        return &queue->lost_bytes;
-    }
-    return flags & SENT_RETRANSMITTED ? &queue->retransmitted_bytes : NULL;
+    return (length - controls - 1) / segment->mss + 1;
 }
 
-static void count_in(struct sent_queue *queue, uint16_t flags, uint32_t bytes)
+uint32_t sent_queue_in_flight(const struct sent_queue *queue)
 {
-    uint32_t *sum = sum_for(queue, flags);
-
-    if (sum != NULL) {
-        *sum += bytes;
-    }
+    return queue->segments - queue->sacked_segments - queue->lost_segments +
+           queue->retransmitted_segments;
 }
 
-static void count_out(struct sent_queue *queue, uint16_t flags, uint32_t bytes)
+static void count_in(struct sent_queue *queue, const struct sent_segment *segment)
 {
-    uint32_t *sum = sum_for(queue, flags);
+    uint32_t count = sent_segment_count(segment);
 
-    if (sum != NULL) {
-        *sum -= bytes;
-    }
+    queue->segments += count;
+    queue->sacked_segments += segment->flags & SENT_SACKED ? count : 0;
+    queue->lost_segments += segment->flags & SENT_LOST ? count : 0;
+    queue->retransmitted_segments += segment->flags & SENT_RESENT ? count : 0;
+}
+
+static void count_out(struct sent_queue *queue, const struct sent_segment *segment)
+{
+    uint32_t count = sent_segment_count(segment);
+
+    queue->segments -= count;
+    queue->sacked_segments -= segment->flags & SENT_SACKED ? count : 0;
+    queue->lost_segments -= segment->flags & SENT_LOST ? count : 0;
+    queue->retransmitted_segments -= segment->flags & SENT_RESENT ? count : 0;
 }
 
 static void change_flags(struct sent_queue *queue, struct sent_segment *segment, int set, int clear)
 {
-    count_out(queue, segment->flags, length_of(segment));
+    count_out(queue, segment);
     segment->flags = (uint16_t)((segment->flags | set) & ~clear);
-    count_in(queue, segment->flags, length_of(segment));
+    count_in(queue, segment);
 }
 
 /* Make room for `more` entries. 0, or -1 without memory. */
@@ -100,7 +108,7 @@ int sent_queue_push(struct sent_queue *queue, const struct sent_segment *segment
     }
     *entry(queue, queue->count) = *segment;
     queue->count++;
-    count_in(queue, segment->flags, length_of(segment));
+    count_in(queue, segment);
     return 0;
 }
 
@@ -113,15 +121,16 @@ static int is_newer(const struct sent_segment *segment, uint32_t end,
     return segment->xmit_ns == result->newest_xmit_ns && seq_after(end, result->newest_end);
 }
 
-/* Add to `result` that the entry's bytes before `end` are acknowledged for the first time. */
+/* Add to `result` that the entry's bytes before `end`, so many segments, are acknowledged for the
+ * first time. */
 static void add_acknowledged(struct sent_acknowledged *result, const struct sent_segment *segment,
-                             uint32_t end)
+                             uint32_t end, uint32_t segments)
 {
     int retransmitted = (segment->flags & SENT_RETRANSMITTED) != 0;
     uint32_t bytes = end - segment->seq;
 
     result->bytes += bytes;
-    result->segments += end == segment->end;
+    result->segments += segments;
     if (retransmitted) {
         result->retransmitted += bytes;
     } else if (segment->xmit_ns > result->xmit_ns) {
@@ -143,13 +152,14 @@ static void trim_first(struct sent_queue *queue, uint32_t end)
 {
     struct sent_segment *first = entry(queue, 0);
 
-    count_out(queue, first->flags, end - first->seq);
+    count_out(queue, first);
     if (end == first->end) {
         queue->first = (queue->first + 1) & (queue->capacity - 1);
         queue->count--;
     } else {
         first->seq = end;
         first->flags &= (uint16_t)~SENT_SYN;
+        count_in(queue, first);
     }
 }
 
@@ -157,15 +167,16 @@ void sent_queue_acknowledge(struct sent_queue *queue, uint32_t una,
                             struct sent_acknowledged *result)
 {
     while (queue->count > 0) {
-        const struct sent_segment *first = entry(queue, 0);
-        uint32_t end = seq_before(una, first->end) ? una : first->end;
-        if (!seq_after(end, first->seq)) {
+        struct sent_segment first = *entry(queue, 0);
+        uint32_t before = queue->segments;
+        uint32_t end = seq_before(una, first.end) ? una : first.end;
+        if (!seq_after(end, first.seq)) {
             return;
         }
-        if ((first->flags & SENT_SACKED) == 0) {
-            add_acknowledged(result, first, end);
-        }
         trim_first(queue, end);
+        if ((first.flags & SENT_SACKED) == 0) {
+            add_acknowledged(result, &first, end, before - queue->segments);
+        }
     }
     if (queue->capacity > LEAST_CAPACITY) {
         sent_queue_release(queue);
@@ -232,11 +243,14 @@ int sent_queue_split(struct sent_queue *queue, uint32_t seq)
     open_place_behind(queue, (uint32_t)index);
     before = entry(queue, (uint32_t)index);
     behind = entry(queue, (uint32_t)index + 1);
+    count_out(queue, before);
     *behind = *before;
     before->end = seq;
     before->flags &= (uint16_t)~(SENT_FIN | SENT_PUSH);
     behind->seq = seq;
     behind->flags &= (uint16_t)~SENT_SYN;
+    count_in(queue, before);
+    count_in(queue, behind);
     return 0;
 }
 
@@ -302,8 +316,9 @@ int sent_queue_mark_sacked(struct sent_queue *queue, uint32_t start, uint32_t en
     for (uint32_t i = span.from; i < span.to; i++) {
         struct sent_segment *segment = entry(queue, i);
         if ((segment->flags & SENT_SACKED) == 0) {
-            add_acknowledged(result, segment, segment->end);
-            change_flags(queue, segment, SENT_SACKED, SENT_LOST);
+            int resent = segment->flags & SENT_LOST ? SENT_RESENT : 0;
+            add_acknowledged(result, segment, segment->end, sent_segment_count(segment));
+            change_flags(queue, segment, SENT_SACKED, SENT_LOST | resent);
         }
     }
     return 0;
@@ -311,15 +326,19 @@ int sent_queue_mark_sacked(struct sent_queue *queue, uint32_t start, uint32_t en
 
 static uint32_t mark_lost(struct sent_queue *queue, struct span span)
 {
-    uint32_t before = queue->lost_bytes;
+    uint32_t marked = 0;
 
     for (uint32_t i = span.from; i < span.to; i++) {
         struct sent_segment *segment = entry(queue, i);
-        if ((segment->flags & SENT_SACKED) == 0) {
+        if (segment->flags & SENT_LOST) {
+            marked += segment->flags & SENT_RESENT ? sent_segment_count(segment) : 0;
+            change_flags(queue, segment, 0, SENT_RESENT);
+        } else if ((segment->flags & SENT_SACKED) == 0) {
+            marked += sent_segment_count(segment);
             change_flags(queue, segment, SENT_LOST, 0);
         }
     }
-    return queue->lost_bytes - before;
+    return marked;
 }
 
 int64_t sent_queue_mark_lost(struct sent_queue *queue, uint32_t start, uint32_t end)
@@ -344,8 +363,8 @@ uint32_t sent_queue_mark_all_lost(struct sent_queue *queue, int forget_sacked)
 
 int32_t sent_queue_next_lost(const struct sent_queue *queue, uint32_t from)
 {
-    for (uint32_t i = from; i < queue->count && queue->lost_bytes > 0; i++) {
-        if (entry(queue, i)->flags & SENT_LOST) {
+    for (uint32_t i = from; i < queue->count && queue->lost_segments > 0; i++) {
+        if ((entry(queue, i)->flags & (SENT_LOST | SENT_RESENT)) == SENT_LOST) {
             return (int32_t)i;
         }
     }
@@ -359,7 +378,7 @@ void sent_queue_retransmitted(struct sent_queue *queue, uint32_t index, uint64_t
     if (segment == NULL) {
         return;
     }
-    change_flags(queue, segment, SENT_RETRANSMITTED, SENT_LOST);
+    change_flags(queue, segment, SENT_RETRANSMITTED | SENT_RESENT, 0);
     segment->xmit_ns = now_ns;
     if (segment->transmissions < UINT16_MAX) {
         segment->transmissions++;

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from random import Random
 
 MODULUS = 2**32
-LOST, SACKED, RETRANSMITTED = lib.SENT_LOST, lib.SENT_SACKED, lib.SENT_RETRANSMITTED
+LOST, SACKED, RETRANSMITTED, RESENT = lib.SENT_LOST, lib.SENT_SACKED, lib.SENT_RETRANSMITTED, lib.SENT_RESENT
 LAST_ONLY = lib.SENT_FIN | lib.SENT_PUSH
 
 
@@ -33,6 +33,14 @@ class Byte:
     mss: int
 
 
+def segments(run: list[Byte]) -> int:
+    """How many segments an entry is on the wire."""
+    if not run:
+        return 0
+    payload = len(run) - bool(run[0].flags & lib.SENT_SYN) - bool(run[-1].flags & lib.SENT_FIN)
+    return max(-(-payload // run[0].mss), 1) if run[0].mss else 1
+
+
 @dataclass(slots=True)
 class Acknowledged:
     """struct sent_acknowledged, counted byte by byte."""
@@ -45,10 +53,10 @@ class Acknowledged:
     """xmit_ns and offset of the end: the later, and of equals the higher."""
     newest_byte: Byte | None = None
 
-    def add(self, run: list[Byte], end: int) -> None:
-        """The bytes of one entry, which end at offset `end`."""
+    def add(self, run: list[Byte], end: int, count: int) -> None:
+        """The bytes of one entry, which end at offset `end`, and their segments."""
         self.bytes += len(run)
-        self.segments += run[-1].last
+        self.segments += count
         if run[0].flags & RETRANSMITTED:
             self.retransmitted += len(run)
         else:
@@ -87,19 +95,30 @@ class Model:
             self.bytes[offset - self.una - 1].last = True
             self.bytes[offset - self.una].first = True
 
-    def mark(self, start: int, end: int, setting: int, clearing: int) -> int:
-        """Set and clear flags where not SACKed; returns how many bytes were newly set."""
+    def cut_out(self, start: int, end: int) -> list[tuple[int, list[Byte]]]:
+        """Cut at both edges, and give the entries between."""
         start, end = self.clip(start), self.clip(end)
         if start >= end:
-            return 0
+            return []
         self.cut(start)
         self.cut(end)
-        new = 0
-        for byte in self.bytes[start - self.una : end - self.una]:
-            if not byte.flags & SACKED:
-                new += not byte.flags & setting
-                byte.flags = (byte.flags | setting) & ~clearing
-        return new
+        return self.runs(start, end)
+
+    def mark_lost(self, start: int, end: int) -> int:
+        """LOST where not SACKed; where LOST already no longer RESENT; returns the segments changed."""
+        changed = 0
+        for _, run in self.cut_out(start, end):
+            flags = run[0].flags
+            if flags & SACKED:
+                continue
+            changed += segments(run) if not flags & LOST or flags & RESENT else 0
+            for byte in run:
+                byte.flags = byte.flags & ~RESENT if flags & LOST else byte.flags | LOST
+        return changed
+
+    def rest(self, run: list[Byte], end: int) -> list[Byte]:
+        """The part behind `end` of the entry whose part `run` ends there."""
+        return [] if run[-1].last else self.runs(end, self.end)[0][1]
 
     def segment_edge(self, offset: int, forward: bool) -> int:
         """The nearest place in this direction where the entry around `offset` was cut on the wire."""
@@ -158,9 +177,11 @@ class SentQueueMachine(RuleBasedStateMachine):
             "mss": mss,
         }
         assert lib.sent_queue_push(self.queue, ffi.new("struct sent_segment *", segment)) == 0
-        byte = Byte(False, False, flags, self.now, self.now + 8, 1, mss)
+        byte = Byte(False, False, flags & ~(lib.SENT_SYN | lib.SENT_FIN), self.now, self.now + 8, 1, mss)
         run = [replace(byte) for _ in range(length)]
         run[0].first = run[-1].last = True
+        run[0].flags |= flags & lib.SENT_SYN
+        run[-1].flags |= flags & lib.SENT_FIN
         self.model.bytes += run
 
     @rule(offset=st.integers(-20, 700))
@@ -171,8 +192,9 @@ class SentQueueMachine(RuleBasedStateMachine):
         expected = Acknowledged()
         if una > self.model.una:
             for end, run in self.model.runs(self.model.una, una):
+                rest = self.model.rest(run, end)
                 if not run[0].flags & SACKED:
-                    expected.add(run, end)
+                    expected.add(run, end, segments(run + rest) - segments(rest))
             del self.model.bytes[: una - self.model.una]
             self.model.una = una
         if self.model.bytes:
@@ -186,26 +208,24 @@ class SentQueueMachine(RuleBasedStateMachine):
         first = self.model.clip(self.model.segment_edge(start, forward=True))
         end = self.model.clip(self.model.segment_edge(start + length, forward=False))
         expected = Acknowledged()
-        if first < end:
-            self.model.cut(first)
-            self.model.cut(end)
-        for run_end, run in self.model.runs(first, end):
+        for run_end, run in self.model.cut_out(first, end):
             if not run[0].flags & SACKED:
-                expected.add(run, run_end)
-        self.model.mark(first, end, SACKED, LOST)
+                expected.add(run, run_end, segments(run))
+                for byte in run:
+                    byte.flags = (byte.flags & ~(LOST | RESENT if byte.flags & LOST else 0)) | SACKED
         self.check_result(result, expected)
 
     @rule(start=st.integers(-20, 700), length=st.integers(0, 100))
     def mark_lost(self, start: int, length: int) -> None:
         result = lib.sent_queue_mark_lost(self.queue, self.seq(start), self.seq(start + length))
-        assert result == self.model.mark(start, start + length, LOST, 0)
+        assert result == self.model.mark_lost(start, start + length)
 
     @rule(forget=st.booleans())
     def mark_all_lost(self, forget: bool) -> None:
         if forget:
             for byte in self.model.bytes:
                 byte.flags &= ~SACKED
-        expected = self.model.mark(self.model.una, self.model.end, LOST, 0)
+        expected = self.model.mark_lost(self.model.una, self.model.end)
         assert lib.sent_queue_mark_all_lost(self.queue, forget) == expected
 
     @rule(offset=st.integers(0, 700))
@@ -222,7 +242,7 @@ class SentQueueMachine(RuleBasedStateMachine):
         lib.sent_queue_retransmitted(self.queue, index, self.now)
         start, end = entries[index]
         for byte in self.model.bytes[start - self.model.una : end - self.model.una]:
-            byte.flags = (byte.flags | RETRANSMITTED) & ~LOST
+            byte.flags |= RETRANSMITTED | RESENT
             byte.xmit_ns = self.now
             byte.transmissions += 1
 
@@ -234,7 +254,9 @@ class SentQueueMachine(RuleBasedStateMachine):
     @rule(start=st.integers(0, 30))
     def next_lost(self, start: int) -> None:
         entries = self.model.runs(self.model.una, self.model.end)
-        lost = [index for index, (_, run) in enumerate(entries) if index >= start and run[0].flags & LOST]
+        lost = [
+            index for index, (_, run) in enumerate(entries) if index >= start and run[0].flags & (LOST | RESENT) == LOST
+        ]
         assert lib.sent_queue_next_lost(self.queue, start) == (lost[0] if lost else -1)
 
     def check_result(self, result: Any, expected: Acknowledged) -> None:
@@ -268,13 +290,18 @@ class SentQueueMachine(RuleBasedStateMachine):
         assert lib.sent_queue_at(self.queue, len(runs)) == ffi.NULL
 
     @invariant()
-    def sums_are_those_of_the_bytes(self) -> None:
-        flags = [byte.flags for byte in self.model.bytes]
-        assert self.queue.sacked_bytes == sum(bool(f & SACKED) for f in flags)
-        assert self.queue.lost_bytes == sum(bool(f & LOST) and not f & SACKED for f in flags)
-        assert self.queue.retransmitted_bytes == sum(
-            f & (SACKED | LOST | RETRANSMITTED) == RETRANSMITTED for f in flags
-        )
+    def sums_are_those_of_the_entries(self) -> None:
+        runs = [run for _, run in self.model.runs(self.model.una, self.model.end)]
+
+        def total(flag: int) -> int:
+            return sum(segments(run) for run in runs if run[0].flags & flag)
+
+        assert self.queue.segments == sum(segments(run) for run in runs)
+        assert self.queue.sacked_segments == total(SACKED)
+        assert self.queue.lost_segments == total(LOST)
+        assert self.queue.retransmitted_segments == total(RESENT)
+        in_flight = self.queue.segments - total(SACKED) - total(LOST) + total(RESENT)
+        assert lib.sent_queue_in_flight(self.queue) == in_flight
 
 
 TestSentQueue = SentQueueMachine.TestCase
@@ -315,7 +342,7 @@ class SentQueueWalker(SentQueueMachine):
 
     def check(self) -> None:
         self.entries_are_those_of_the_model()
-        self.sums_are_those_of_the_bytes()
+        self.sums_are_those_of_the_entries()
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -398,7 +425,7 @@ def test_a_peer_that_acknowledges_single_bytes_cannot_split_segments(queue: Any)
     result = ffi.new("struct sent_acknowledged *")
     for seq in range(0, 10_000, 2):
         assert lib.sent_queue_mark_sacked(queue, seq, seq + 1, result) == 0
-    assert (queue.count, queue.sacked_bytes) == (1, 0)
+    assert (queue.count, queue.sacked_segments) == (1, 0)
     assert lib.sent_queue_mark_sacked(queue, 1500, 4999, result) == 0
     assert [entry[:2] for entry in entries(queue)] == [(0, 2000), (2000, 4000), (4000, 10_000)]
     assert result.bytes == 2000
@@ -409,7 +436,7 @@ def test_a_very_long_queue_is_not_split_by_blocks(queue: Any) -> None:
         push(queue, index * 10, index * 10 + 10)
     result = ffi.new("struct sent_acknowledged *")
     assert lib.sent_queue_mark_sacked(queue, 15, 45, result) == 0
-    assert (queue.count, queue.sacked_bytes) == (1 << 15, 20)
+    assert (queue.count, queue.sacked_segments) == (1 << 15, 2)
     assert lib.sent_queue_split(queue, 15) == 0
     assert queue.count == (1 << 15) + 1
 
@@ -456,3 +483,16 @@ def test_transmissions_stop_counting_at_the_largest(queue: Any) -> None:
     for now in range(3):
         lib.sent_queue_retransmitted(queue, 0, now)
     assert lib.sent_queue_at(queue, 0).transmissions == 65535
+
+
+@pytest.mark.parametrize(
+    ("length", "mss", "flags", "count"),
+    [
+        (1, 0, 0, 1), (5000, 0, 0, 1), (1000, 1000, 0, 1), (1001, 1000, 0, 2), (1001, 1000, lib.SENT_FIN, 1),
+        (1, 1000, lib.SENT_FIN, 1), (2002, 1000, lib.SENT_FIN | lib.SENT_SYN, 2),
+        (2, 1, lib.SENT_SYN | lib.SENT_FIN, 1),
+    ],
+)  # fmt: skip
+def test_an_entry_counts_its_segments_on_the_wire(length: int, mss: int, flags: int, count: int) -> None:
+    segment = ffi.new("struct sent_segment *", {"seq": 7, "end": 7 + length, "mss": mss, "flags": flags})
+    assert lib.sent_segment_count(segment) == count

@@ -442,13 +442,14 @@ def check_tcb(connection: Connection) -> None:
     outstanding = sequence.distance(tcb.snd_una, tcb.snd_nxt)
     sent = tcb.sent
     assert outstanding <= SEND_BUFFER + 2
-    assert sent.sacked_bytes + sent.lost_bytes + sent.retransmitted_bytes <= outstanding
+    assert sent.sacked_segments + sent.lost_segments <= sent.segments <= outstanding
+    assert sent.retransmitted_segments <= sent.segments
     assert _queued_bytes(sent) == outstanding
     assert tcb.snd_ring.length <= SEND_BUFFER
     assert tcb.rcv_ring.length <= 1 << 17
     assert tcb.rcv_ring.capacity <= 1 << 18
     assert tcb.out_of_order.count <= RANGES
-    assert tcb.cwnd >= 1 or tcb.state < State.ESTABLISHED
+    assert tcb.cwnd_packets >= 1 or tcb.state < State.ESTABLISHED
     _check_timers(connection, outstanding)
 
 

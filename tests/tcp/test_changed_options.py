@@ -33,13 +33,13 @@ def test_another_controller_goes_on_with_the_window_of_the_present_one(peer: Pee
     write(peer, connection, bytes(10_000))
     for _ in range(3):
         peer.inject(".", 1, 1)
-    before = (connection.tcb.cwnd, connection.tcb.ssthresh)
+    before = (connection.tcb.cwnd_packets, connection.tcb.ssthresh_packets)
     set_option(peer, connection, "congestion_control", "other")
     assert isinstance(connection.congestion, other)
-    assert (connection.tcb.cwnd, connection.tcb.ssthresh) == before
+    assert (connection.tcb.cwnd_packets, connection.tcb.ssthresh_packets) == before
     drain(peer)
     peer.inject(".", 1, 10_001)
-    assert not connection.tcb.in_recovery
+    assert not connection.tcb.ca_state
 
 
 def test_the_same_controller_again_changes_nothing(peer: Peer) -> None:

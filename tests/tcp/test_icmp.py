@@ -148,10 +148,10 @@ def test_source_quench_is_discarded_silently() -> None:
     connection = established(peer)
     write(peer, connection, b"data")
     data = peer.expect("P.")
-    cwnd = connection.tcb.cwnd
+    cwnd = connection.tcb.cwnd_packets
     with dropped(peer, DropReason.ICMP_SOURCE_QUENCH):
         report(peer, least_quote(data), icmpv4.IcmpType.SOURCE_QUENCH, 0)
-    assert connection.tcb.cwnd == cwnd
+    assert connection.tcb.cwnd_packets == cwnd
     peer.expect_nothing()
 
 

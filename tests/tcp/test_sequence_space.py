@@ -81,7 +81,7 @@ def test_fast_recovery(near_the_edge: Peer) -> None:
     peer.inject(".", 1, 3001)
     peer.expect(".", 3001, 1, STREAM[3000:4000])
     peer.inject(".", 1, 8001)
-    assert not connection.tcb.in_recovery
+    assert not connection.tcb.ca_state
     assert not connection.tcb.sent.count
 
 
@@ -95,7 +95,7 @@ def test_a_retransmission_time_out(near_the_edge: Peer) -> None:
     peer.inject(".", 1, 2001)
     assert payload_of(drain(peer)) == STREAM[2000:4000]
     peer.inject(".", 1, 4001)
-    assert not connection.tcb.in_recovery
+    assert not connection.tcb.ca_state
 
 
 def test_windows_and_probes(near_the_edge: Peer) -> None:

@@ -34,9 +34,11 @@ RETRANSMIT_NAMES = {
     lib.RETRANSMIT_REORDERING: "reordering",
 }
 RECOVERY_NAMES = {
-    lib.RECOVERY_NONE: "none",
-    lib.RECOVERY_FAST: "fast recovery",
-    lib.RECOVERY_TIMEOUT: "after a time-out",
+    lib.CA_OPEN: "none",
+    lib.CA_DISORDER: "disorder",
+    lib.CA_CWR: "window reduced",
+    lib.CA_RECOVERY: "fast recovery",
+    lib.CA_LOSS: "after a time-out",
 }
 
 
@@ -219,8 +221,8 @@ def _tcp_row(connection: Connection) -> TcpRow:
     tcb = connection.tcb
     return {
         "congestion_control": connection.congestion.name if connection.congestion is not None else "",
-        "cwnd": tcb.cwnd,
-        "ssthresh": tcb.ssthresh,
+        "cwnd": tcb.cwnd_packets,
+        "ssthresh": tcb.ssthresh_packets,
         "flight": (tcb.snd_nxt - tcb.snd_una) % (1 << 32),
         "srtt_ns": tcb.srtt_ns,
         "rttvar_ns": tcb.rttvar_ns,
@@ -228,11 +230,11 @@ def _tcp_row(connection: Connection) -> TcpRow:
         "snd_mss": tcb.snd_mss,
         "snd_wnd": tcb.snd_wnd,
         "rcv_wnd": tcb.rcv_wnd,
-        "delivered": tcb.delivered,
+        "delivered": tcb.bytes_acked,
         "bytes_received": tcb.bytes_received,
         "retransmissions": tcb.retransmissions,
         "bytes_retransmitted": tcb.bytes_retransmitted,
-        "recovery": RECOVERY_NAMES[tcb.in_recovery],
+        "recovery": RECOVERY_NAMES[tcb.ca_state],
         "out_of_order_ranges": tcb.out_of_order.count,
         "timestamps": bool(tcb.timestamps),
         "sack": bool(tcb.sack_permitted),

@@ -40,7 +40,7 @@ def _waits_for_peer(connection: Connection) -> bool:
     """Whether the next new segment would be allowed by the congestion window, but not by the peer's."""
     tcb = connection.tcb
     unsent = output.unsent_bytes(tcb)
-    if unsent <= 0 or output.bytes_in_flight(tcb) >= tcb.cwnd:
+    if unsent <= 0 or output.packets_in_flight(tcb) >= tcb.cwnd_packets:
         return False
     return window.usable_window(tcb) < min(unsent, int(tcb.snd_mss))
 

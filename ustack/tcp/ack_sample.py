@@ -6,10 +6,10 @@ The sum is in `tcb.acked`.  `flush` runs once a burst, and always before a loss 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import accounting, retransmission, rtt
+from ustack.tcp import accounting, output, retransmission, rtt
 from ustack.tcp.congestion import AckSample
 from ustack.tcp.state import is_synchronized
 
@@ -25,7 +25,7 @@ def flush(connection: Connection, now: int) -> None:
     at: int = tcb.acked_at_ns
     if not at:
         return
-    newly: int = tcb.acked.bytes
+    newly: int = tcb.acked.segments
     rtt_ns = _round_trip(connection, at)
     if rtt_ns:
         rtt.update(tcb, rtt_ns, connection.tcp.config)
@@ -35,11 +35,32 @@ def flush(connection: Connection, now: int) -> None:
     tcb.retransmits = 0
     accounting.end_timeouts(tcb, now)
     tcb.first_retransmit_ns = 0
-    if connection.congestion is not None and tcb.in_recovery != lib.RECOVERY_FAST:
-        connection.congestion.on_ack(AckSample(now, newly, tcb.flight_before, rtt_ns, tcb.snd_mss))
-        publish(connection)
+    if connection.congestion is not None:
+        sample = _sample(tcb, newly, rtt_ns, now)
+        connection.congestion.observe(sample)
+        if tcb.ca_state != lib.CA_RECOVERY or connection.congestion.controls_recovery:
+            connection.congestion.on_ack(sample)
+            publish(connection)
     if is_synchronized(tcb.state):
         retransmission.restart(connection, now)
+
+
+def _sample(tcb: Any, newly: int, rtt_ns: int, now: int) -> AckSample:
+    return AckSample(
+        now=now,
+        mss=tcb.snd_mss,
+        acked_packets=newly,
+        delivered_packets=newly,
+        prior_in_flight=tcb.prior_in_flight,
+        in_flight=output.packets_in_flight(tcb),
+        rtt_ns=rtt_ns,
+        srtt_ns=tcb.srtt_ns,
+        is_cwnd_limited=2 * tcb.prior_in_flight >= tcb.cwnd_packets,
+        snd_una=tcb.snd_una,
+        snd_nxt=tcb.snd_nxt,
+        state=tcb.ca_state,
+        delivered=tcb.delivered,
+    )
 
 
 def _round_trip(connection: Connection, at: int) -> int:
@@ -57,5 +78,5 @@ def _round_trip(connection: Connection, at: int) -> int:
 def publish(connection: Connection) -> None:
     """Copy the controller's numbers to where C reads them."""
     assert connection.congestion is not None, "a synchronized connection has a controller"
-    connection.tcb.cwnd = connection.congestion.cwnd
-    connection.tcb.ssthresh = connection.congestion.ssthresh
+    connection.tcb.cwnd_packets = connection.congestion.cwnd
+    connection.tcb.ssthresh_packets = connection.congestion.ssthresh

@@ -22,8 +22,9 @@ def process(connection: Connection, segment: Segment, now: int) -> None:
     tcb = connection.tcb
     una: int = tcb.snd_una
     newly = sequence.gt(segment.ack, una)
+    before: int = tcb.sent.segments
     if newly:
-        if tcb.in_recovery and segment.options.timestamps is not None:
+        if tcb.ca_state and segment.options.timestamps is not None:
             connection.echoed_rtt_ns = timestamps.round_trip(tcb, segment.options.timestamps[1], now)
         _advance(connection, segment.ack, now)
     changed = False
@@ -36,7 +37,7 @@ def process(connection: Connection, segment: Segment, now: int) -> None:
             if was_closed:
                 recovery.on_window_opened(connection, now)
     if newly:
-        recovery.on_acknowledged(connection, sequence.distance(una, segment.ack), now)
+        recovery.on_acknowledged(connection, before - tcb.sent.segments, now)
     elif (
         segment.ack == una
         and tcb.sent.count
@@ -51,11 +52,11 @@ def _advance(connection: Connection, ack: int, now: int) -> None:
     """SND.UNA = `ack`; what is acknowledged leaves the queue and the ring."""
     tcb = connection.tcb
     if not tcb.acked_at_ns:
-        tcb.flight_before = output.bytes_in_flight(tcb)
-    before = tcb.acked.bytes
+        tcb.prior_in_flight = output.packets_in_flight(tcb)
+    before = tcb.acked.segments
     lib.sent_queue_acknowledge(ffi.addressof(tcb, "sent"), ack, ffi.addressof(tcb, "acked"))
     tcb.acked_at_ns = now
-    tcb.delivered += tcb.acked.bytes - before
+    tcb.delivered += tcb.acked.segments - before
     tcb.delivered_ns = now
     dropped = lib.ring_drop(ffi.addressof(tcb, "snd_ring"), sequence.distance(tcb.snd_ring_seq, ack))
     tcb.snd_ring_seq = sequence.add(tcb.snd_ring_seq, dropped)

@@ -66,7 +66,7 @@ def _congestion_control(connection: Connection, now: int) -> None:
     name = connection.options.congestion_control
     if present is None or name is None or present.name == name:
         return
-    successor = congestion.create(name, connection.tcb.snd_mss, present.initial_window)
+    successor = congestion.create(name, present.initial_window)
     successor.cwnd, successor.ssthresh = present.cwnd, present.ssthresh
     connection.congestion = successor
     ack_sample.publish(connection)

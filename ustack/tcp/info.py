@@ -131,27 +131,23 @@ def _flags(tcb: Any) -> dict[str, int]:
 def _sending(connection: Connection, now: int) -> dict[str, int]:
     tcb, sent = connection.tcb, connection.tcb.sent
     return {
-        "ca_state": _congestion_state(tcb),
+        "ca_state": tcb.ca_state,
         "retransmits": tcb.retransmits,
         "probes": tcb.probes_sent,
         "backoff": tcb.backoff,
         "rto": retransmission.backed_off_rto(tcb, connection.tcp.config.rto_max_ns) // _MICROSECOND,
         "snd_mss": tcb.snd_mss or _MSS_UNKNOWN,
-        "unacked": _segments(tcb, (tcb.snd_nxt - tcb.snd_una) % (1 << 32)),
-        "sacked": _segments(tcb, sent.sacked_bytes),
-        "lost": _segments(tcb, sent.lost_bytes + sent.retransmitted_bytes),
-        "retrans": _segments(tcb, sent.retransmitted_bytes),
+        "unacked": sent.segments,
+        "sacked": sent.sacked_segments + tcb.dup_acks,
+        "lost": sent.lost_segments,
+        "retrans": sent.retransmitted_segments,
         "pmtu": connection.tcp.ip.mtu_for(connection.remote_address or b"", now),
-        "snd_ssthresh": _segments(tcb, tcb.ssthresh) if 0 < tcb.ssthresh < INFINITE_SSTHRESH else INFINITE_SSTHRESH,
-        "snd_cwnd": _segments(tcb, tcb.cwnd) or _UNOPENED_WINDOW,
+        "snd_ssthresh": tcb.ssthresh_packets or INFINITE_SSTHRESH,
+        "snd_cwnd": tcb.cwnd_packets or _UNOPENED_WINDOW,
         "total_retrans": tcb.retransmissions,
         "notsent_bytes": max(output.unsent_bytes(tcb), 0) if tcb.state not in _UNSYNCHRONIZED else 0,
         "snd_wnd": tcb.snd_wnd,
     }
-
-
-def _congestion_state(tcb: Any) -> int:
-    return {lib.RECOVERY_NONE: 0, lib.RECOVERY_FAST: 3, lib.RECOVERY_TIMEOUT: 4}[tcb.in_recovery]
 
 
 def _segments(tcb: Any, count: int) -> int:

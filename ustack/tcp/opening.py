@@ -92,16 +92,16 @@ def establish(connection: Connection, segment: Segment, now: int) -> None:
         tcb.backoff = 0
         tcb.rto_ns = max(tcb.rto_ns, connection.tcp.config.rto_after_syn_loss_ns)
     name = connection.options.congestion_control or connection.tcp.config.congestion_control
-    connection.congestion = congestion.create(name, tcb.snd_mss, _initial_window(connection))
+    connection.congestion = congestion.create(name, _initial_window(connection))
     ack_sample.publish(connection)
     timeouts.start_keepalive(connection, now)
     connection.raise_event(WRITABLE)
 
 
 def _initial_window(connection: Connection) -> int:
-    """RFC 6928 §2; one segment if the SYN had to be sent again (RFC 5681 §3.1)."""
-    mss: int = connection.tcb.snd_mss
-    if connection.tcb.retransmissions:
-        return mss
-    segments = connection.tcp.config.initial_window_segments
-    return min(segments * mss, max(2 * mss, segments * 1460))
+    """Segments: RFC 6928 §2; one if the SYN had to be sent again more than once.
+
+    # DEVIATION RFC 6928 §2, RFC 5681 §3.1: as Linux, whatever the segments' size, and a first loss of the SYN is
+    forgiven.
+    """
+    return 1 if connection.tcb.retransmissions > 1 else connection.tcp.config.initial_window_segments

@@ -1,4 +1,4 @@
-"""What to send now: lost data first, then new data, then the FIN; and the ACK that is owed.
+"""What to send now: lost data first (`resend`), then new data, then the FIN; and the ACK that is owed.
 
 The sender works in super-segments of up to 64 KiB; C cuts them to the MSS where the device cannot.  RFC 9293 §3.7.4,
 §3.8.6.2.1 (MUST-38: silly-window avoidance, SHLD-7: Nagle), RFC 5681 §3.1 (never beyond cwnd).
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import accounting, retransmission, segment_size, sequence, window
+from ustack.tcp import accounting, resend, retransmission, segment_size, sequence, window
 from ustack.tcp import options as tcp_options
 from ustack.tcp.state import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED
 from ustack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
@@ -24,14 +24,18 @@ SUPER_SEGMENT_SEGMENTS: int = lib.BURST_FRAMES // 4
 _SENDING_STATES = frozenset((ESTABLISHED, CLOSE_WAIT, FIN_WAIT_1, CLOSING, LAST_ACK))
 
 
-def bytes_in_flight(tcb: Any) -> int:
-    """What is in the network: sent, not acknowledged, and not known to have left it.  The pipe of RFC 6675 §4.
+def packets_in_flight(tcb: Any) -> int:
+    """Segments in the network: sent, not acknowledged, and not known to have left it.  The pipe of RFC 6675 §4.
 
     A duplicate ACK tells that one segment has left (RFC 5681 §3.2, step 4, in other words).
     """
-    sent = tcb.sent
-    left = sent.sacked_bytes + sent.lost_bytes + tcb.dup_acks * tcb.snd_mss
-    return max(sequence.distance(tcb.snd_una, tcb.snd_nxt) - int(left), 0)
+    return max(int(lib.sent_queue_in_flight(ffi.addressof(tcb, "sent"))) - int(tcb.dup_acks), 0)
+
+
+def cwnd_room(tcb: Any) -> int:
+    """Segments that cwnd lets out now; one at least may be in flight."""
+    in_flight = packets_in_flight(tcb)
+    return max(int(tcb.cwnd_packets) - in_flight, 0 if in_flight else 1)
 
 
 def super_segment_limit(mss: int) -> int:
@@ -52,10 +56,10 @@ def output(connection: Connection, now: int) -> None:
     if tcb.state not in _SENDING_STATES:
         accounting.note_wait(connection, now)
         return
-    lost = tcb.sent.lost_bytes
+    lost = resend.has_lost(tcb)
     if lost or (not tcb.fin_sent and (connection.fin_queued or unsent_bytes(tcb) > 0)):
         options = segment_options(connection, now)
-        if not lost or _send_lost(connection, options, now):
+        if not lost or resend.send_lost(connection, options, now):
             _send_new(connection, options, now)
     accounting.note_wait(connection, now)
     retransmission.watch(connection, now)
@@ -71,57 +75,11 @@ def segment_options(connection: Connection, now: int) -> bytes:
     return options
 
 
-def _send_lost(connection: Connection, options: bytes, now: int) -> bool:
-    """Send again what is marked as lost, as far as cwnd allows; True if nothing of it is left."""
-    tcb = connection.tcb
-    sent = ffi.addressof(tcb, "sent")
-    mss: int = tcb.snd_mss
-    while sent.lost_bytes:
-        index = lib.sent_queue_next_lost(sent, 0)
-        segment = lib.sent_queue_at(sent, index)
-        length = sequence.distance(segment.seq, segment.end)
-        in_flight = bytes_in_flight(tcb)
-        room = tcb.cwnd - in_flight
-        if room < min(mss, length) and in_flight:
-            return False
-        edge = sequence.add(tcb.snd_una, tcb.snd_wnd)
-        if sequence.ge(segment.seq, edge):
-            return False
-        room = min(room, sequence.distance(segment.seq, edge), super_segment_limit(mss))
-        take = max(room - room % mss, mss)
-        if take < length:
-            lib.sent_queue_split(sent, sequence.add(segment.seq, take))
-        if not resend(connection, index, options, now):
-            return False
-    return True
-
-
-def resend(connection: Connection, index: int, options: bytes, now: int) -> bool:
-    """Send entry `index` of the queue of sent segments again; False if the device has no room."""
-    tcb = connection.tcb
-    sent = ffi.addressof(tcb, "sent")
-    segment = lib.sent_queue_at(sent, index)
-    length = sequence.distance(segment.seq, segment.end)
-    flags = ACK
-    fin = 0
-    if segment.flags & lib.SENT_FIN:
-        flags |= FIN
-        fin = 1
-    if segment.flags & lib.SENT_PUSH and length > fin:
-        flags |= PSH
-    if not transmit(connection, segment.seq, flags, length - fin, options):
-        return False
-    lib.sent_queue_retransmitted(sent, index, now)
-    tcb.bytes_retransmitted += length
-    tcb.retransmissions += 1
-    return True
-
-
 def _send_new(connection: Connection, options: bytes, now: int) -> None:
     """Send new data and, after the last of it, the FIN."""
     tcb = connection.tcb
     if tcb.snd_una == tcb.snd_nxt and tcb.last_sent_ns and now - tcb.last_sent_ns > tcb.rto_ns:
-        _restart_after_idle(connection)
+        _restart_after_idle(connection, now)
     while not tcb.fin_sent:
         pending = unsent_bytes(tcb)
         length = _sendable(connection, pending)
@@ -142,11 +100,11 @@ def override(connection: Connection, now: int) -> None:
     retransmission.watch(connection, now)
 
 
-def _restart_after_idle(connection: Connection) -> None:
+def _restart_after_idle(connection: Connection, now: int) -> None:
     """RFC 5681 §4.1: what was learned about the path is out of date."""
     assert connection.congestion is not None, "a synchronized connection has a controller"
-    connection.congestion.on_idle(connection.tcb.snd_mss)
-    connection.tcb.cwnd = connection.congestion.cwnd
+    connection.congestion.on_idle(now, now - connection.tcb.last_sent_ns, connection.tcb.rto_ns)
+    connection.tcb.cwnd_packets = connection.congestion.cwnd
 
 
 def _sendable(connection: Connection, pending: int) -> int:
@@ -156,13 +114,12 @@ def _sendable(connection: Connection, pending: int) -> int:
     allowed = min(pending, window.usable_window(tcb))
     if allowed <= 0:
         return 0
-    in_flight = bytes_in_flight(tcb)
-    room: int = tcb.cwnd - in_flight
-    if room < min(allowed, mss) and in_flight:
+    room = cwnd_room(tcb)
+    if room <= 0:
         return 0
     if sequence.gt(tcb.snd_up, tcb.snd_nxt):
         return min(allowed, mss)
-    allowed = min(allowed, max(room, mss))
+    allowed = min(allowed, room * mss)
     limit = super_segment_limit(mss)
     full = min(allowed, limit)
     full -= full % mss

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import ack_sample, output, retransmission, sequence
+from ustack.tcp import ack_sample, output, resend, retransmission, sequence
 from ustack.tcp.congestion import LossSample
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ def on_duplicate_ack(connection: Connection, now: int) -> None:
     Unless it tells of the last recovery still: then it counts no more than the second.  RFC 6582 §3.2, step 1.
     """
     tcb = connection.tcb
-    outside = tcb.in_recovery == lib.RECOVERY_NONE
+    outside = tcb.ca_state == lib.CA_OPEN
     third = outside and tcb.dup_acks + 1 == _DUPLICATE_THRESHOLD
-    if tcb.in_recovery == lib.RECOVERY_TIMEOUT or (third and _last_recovery_is_unacknowledged(tcb)):
+    if tcb.ca_state == lib.CA_LOSS or (third and _last_recovery_is_unacknowledged(tcb)):
         return
     tcb.dup_acks += 1
     connection.wants_slow_path(lib.SLOW_RECOVERY, True)
@@ -43,37 +43,36 @@ def _last_recovery_is_unacknowledged(tcb: Any) -> bool:
 def on_acknowledged(connection: Connection, acked: int, now: int) -> None:
     """New data was acknowledged: leave recovery, or take a partial acknowledgment as the next loss."""
     tcb = connection.tcb
-    if tcb.in_recovery == lib.RECOVERY_FAST and sequence.lt(tcb.snd_una, tcb.recovery_point):
+    if tcb.ca_state == lib.CA_RECOVERY and sequence.lt(tcb.snd_una, tcb.recovery_point):
         _on_partial_ack(connection, acked, now)
         return
     tcb.dup_acks = 0
-    if tcb.in_recovery == lib.RECOVERY_FAST:
+    if tcb.ca_state == lib.CA_RECOVERY:
         _leave_fast_recovery(connection, now)
-    elif tcb.in_recovery and sequence.ge(tcb.snd_una, tcb.recovery_point):
-        tcb.in_recovery = lib.RECOVERY_NONE
-    connection.wants_slow_path(lib.SLOW_RECOVERY, bool(tcb.in_recovery))
+    elif tcb.ca_state and sequence.ge(tcb.snd_una, tcb.recovery_point):
+        tcb.ca_state = lib.CA_OPEN
+    connection.wants_slow_path(lib.SLOW_RECOVERY, bool(tcb.ca_state))
 
 
 def on_timeout(connection: Connection, now: int) -> None:
     """All that is outstanding counts as lost; slow start from one segment.  RFC 5681 §3.1, RFC 6582 §4."""
     tcb = connection.tcb
     assert connection.congestion is not None, "a synchronized connection has a controller"
-    if tcb.in_recovery != lib.RECOVERY_TIMEOUT:
+    if tcb.ca_state != lib.CA_LOSS:
         connection.congestion.on_timeout(_loss_sample(connection, now))
-    else:
-        connection.congestion.cwnd = tcb.snd_mss
-    ack_sample.publish(connection)
     lib.sent_queue_mark_all_lost(ffi.addressof(tcb, "sent"), 1)
-    tcb.in_recovery = lib.RECOVERY_TIMEOUT
+    tcb.ca_state = lib.CA_LOSS
     tcb.recovery_point = tcb.snd_nxt
     tcb.dup_acks = 0
+    connection.congestion.cwnd = output.packets_in_flight(tcb) + 1
+    ack_sample.publish(connection)
     connection.wants_slow_path(lib.SLOW_RECOVERY, True)
 
 
 def on_window_opened(connection: Connection, now: int) -> None:
     """What was sent again into a closed window was lost there: it need not wait for a backed-off timer."""
     tcb = connection.tcb
-    if tcb.in_recovery == lib.RECOVERY_TIMEOUT:
+    if tcb.ca_state == lib.CA_LOSS:
         lib.sent_queue_mark_all_lost(ffi.addressof(tcb, "sent"), 0)
         tcb.backoff = tcb.retransmits = 0
         retransmission.restart(connection, now)
@@ -83,12 +82,10 @@ def _enter_fast_recovery(connection: Connection, now: int) -> None:
     tcb = connection.tcb
     assert connection.congestion is not None, "a synchronized connection has a controller"
     ack_sample.flush(connection, now)
-    sample = _loss_sample(connection, now)
-    # What is out beyond cwnd was sent by limited transmit, and does not count: RFC 5681 §3.2, step 2.
-    sample.flight = min(sample.flight, tcb.cwnd)
-    connection.congestion.on_loss(sample)
+    connection.congestion.on_loss(_loss_sample(connection, now))
+    connection.congestion.cwnd = min(connection.congestion.cwnd, connection.congestion.ssthresh)
     ack_sample.publish(connection)
-    tcb.in_recovery = lib.RECOVERY_FAST
+    tcb.ca_state = lib.CA_RECOVERY
     tcb.recovery_point = tcb.snd_nxt
     retransmit_first(connection, now)
 
@@ -98,7 +95,7 @@ def _leave_fast_recovery(connection: Connection, now: int) -> None:
     tcb = connection.tcb
     assert connection.congestion is not None, "a synchronized connection has a controller"
     ack_sample.flush(connection, now)
-    tcb.in_recovery = lib.RECOVERY_NONE
+    tcb.ca_state = lib.CA_OPEN
     connection.congestion.on_recovered(_loss_sample(connection, now))
     ack_sample.publish(connection)
 
@@ -106,7 +103,7 @@ def _leave_fast_recovery(connection: Connection, now: int) -> None:
 def _on_partial_ack(connection: Connection, acked: int, now: int) -> None:
     """The segment after the acknowledged ones is lost too.  One ACK filled the hole, the others eat duplicate ACKs."""
     tcb = connection.tcb
-    arrived = max(acked // tcb.snd_mss - 1, 0)
+    arrived = max(acked - 1, 0)
     tcb.dup_acks = max(tcb.dup_acks - arrived, 0)
     retransmit_first(connection, now)
 
@@ -120,10 +117,15 @@ def retransmit_first(connection: Connection, now: int) -> None:
     lib.sent_queue_mark_lost(sent, tcb.snd_una, end if sequence.lt(end, tcb.snd_nxt) else tcb.snd_nxt)
     index = lib.sent_queue_next_lost(sent, 0)
     if index >= 0:
-        output.resend(connection, index, options, now)
+        resend.resend(connection, index, options, now)
 
 
 def _loss_sample(connection: Connection, now: int) -> LossSample:
     tcb = connection.tcb
-    flight = sequence.distance(tcb.snd_una, tcb.snd_nxt)
-    return LossSample(now=now, flight=flight, mss=tcb.snd_mss)
+    return LossSample(
+        now=now,
+        mss=tcb.snd_mss,
+        in_flight=output.packets_in_flight(tcb),
+        lost_packets=tcb.sent.lost_segments,
+        srtt_ns=tcb.srtt_ns,
+    )

@@ -63,11 +63,13 @@ enum {
     WAITS_APPLICATION = 3, /* more data, which the full send buffer has kept out */
 };
 
-/* tcb.in_recovery */
+/* tcb.ca_state: the state of congestion avoidance, with Linux's values. */
 enum {
-    RECOVERY_NONE = 0,
-    RECOVERY_FAST = 1,    /* fast recovery, RFC 6582 */
-    RECOVERY_TIMEOUT = 2, /* after a retransmission time-out */
+    CA_OPEN = 0,
+    CA_DISORDER = 1, /* duplicate ACKs or SACKs, no loss yet */
+    CA_CWR = 2,      /* the window is being reduced after ECN or a full device */
+    CA_RECOVERY = 3, /* fast recovery, RFC 6582, 6675, 8985 */
+    CA_LOSS = 4,     /* after a retransmission time-out */
 };
 
 struct tcb {
@@ -137,19 +139,19 @@ struct tcb {
     uint8_t backoff;         /* doublings of the time-out since the last sample */
     uint8_t retransmits;     /* time-outs since new data was last acknowledged: R1, R2 */
     uint8_t probes_sent;     /* keep-alives and window probes since the last segment arrived */
-    uint8_t in_recovery;     /* RECOVERY_ */
-    uint32_t dup_acks;
+    uint8_t ca_state;        /* CA_ */
+    uint32_t dup_acks;       /* segments that duplicate ACKs say have arrived, without SACK */
     uint32_t recovery_point;
     uint64_t first_retransmit_ns; /* when what had to be sent again was first sent, 0 for none */
 
-    /* Congestion: the controller's numbers, RFC 5681. */
-    uint32_t cwnd;
-    uint32_t ssthresh;
+    /* Congestion: the controller's numbers, RFC 5681, in segments. */
+    uint32_t cwnd_packets;
+    uint32_t ssthresh_packets; /* 0x7fffffff: none yet */
 
     /* What the ACKs of this burst have done and the controller has not been told: cleared by
      * tcp.acknowledgment.flush. */
     struct sent_acknowledged acked;
-    uint32_t flight_before; /* bytes in flight before the first of them */
+    uint32_t prior_in_flight; /* segments in flight before the first of them */
     uint64_t acked_at_ns;
 
     /* Times and counts. */
@@ -157,7 +159,7 @@ struct tcb {
     uint64_t last_sent_ns;          /* data; the connection's establishment before any */
     uint64_t last_data_received_ns; /* the same for data taken in order */
     uint64_t last_ack_received_ns;
-    uint64_t delivered; /* bytes acknowledged on this connection */
+    uint64_t delivered; /* segments acknowledged on this connection, or SACKed */
     uint64_t delivered_ns;
     uint64_t bytes_acked;    /* how far SND.UNA has come: SYN and FIN count one each */
     uint64_t bytes_received; /* how far RCV.NXT has come since the peer's SYN */
