@@ -165,3 +165,30 @@ class SocketOptions:
     syn_retries: int | None = None
     congestion_control: str | None = None
     quick_ack: bool = False
+    mark: int = 0
+    """SO_MARK: kept, and told again."""
+    priority: int = 0
+    incoming_cpu: int = -1
+    dont_route: bool = False
+    free_bind: bool = False
+    """IP_FREEBIND: bind() takes addresses that no interface has (yet)."""
+    zerocopy: bool = False
+    """SO_ZEROCOPY: MSG_ZEROCOPY means something."""
+    timestamping: int = 0
+    """SO_TIMESTAMPING: the SOF_TIMESTAMPING_ flags."""
+    receive_timestamp: str = ""
+    """SO_TIMESTAMP ("us") or SO_TIMESTAMPNS ("ns")."""
+    max_pacing_rate: int | None = None
+    """SO_MAX_PACING_RATE: bytes a second."""
+    receive_low_water: int = 1
+    """SO_RCVLOWAT: so many bytes make a stream readable."""
+    notsent_lowat: int = 0
+    """TCP_NOTSENT_LOWAT: bytes not sent yet beyond which the stream is not writable; 0 is the stack's default."""
+    window_clamp: int = 0
+    """TCP_WINDOW_CLAMP: the largest window to advertise, 0 for no limit."""
+    linger2_ns: int | None = None
+    """TCP_LINGER2: the longest FIN-WAIT-2 of an orphan; less than 0 is none at all."""
+    defer_accept: int = 0
+    """TCP_DEFER_ACCEPT: for how many SYN-ACKs sent again a connection without data is kept from accept(); 0 is off."""
+    report_queue: bool = False
+    """TCP_INQ: recvmsg() tells how much can be read then."""

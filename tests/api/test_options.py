@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.raising import raises_errno
 from tests.support.referee import Net, on_kernel, on_ustack, raised
-from ustack.api import options
+from ustack.api import options, options_socket, options_tcp
 
 INT = struct.Struct("i")
 SOCKET, IP, IPV6, TCP = stdlib.SOL_SOCKET, stdlib.IPPROTO_IP, stdlib.IPPROTO_IPV6, stdlib.IPPROTO_TCP
@@ -22,6 +22,11 @@ NUMBERS = [
     (SOCKET, stdlib.SO_BROADCAST),
     (SOCKET, stdlib.SO_KEEPALIVE),
     (SOCKET, stdlib.SO_OOBINLINE),
+    (SOCKET, stdlib.SO_DONTROUTE),
+    (SOCKET, stdlib.SO_INCOMING_CPU),
+    (SOCKET, options_socket.SO_ZEROCOPY),
+    (SOCKET, options_socket.SO_TIMESTAMP),
+    (SOCKET, options_socket.SO_TIMESTAMPNS),
     (IP, stdlib.IP_TTL),
     (IP, stdlib.IP_TOS),
     (IP, stdlib.IP_MULTICAST_LOOP),
@@ -30,6 +35,7 @@ NUMBERS = [
     (IP, options.IP_RECVTTL),
     (IP, options.IP_PKTINFO),
     (IP, options.IP_RECVERR),
+    (IP, options.IP_FREEBIND),
     (IPV6, stdlib.IPV6_UNICAST_HOPS),
     (IPV6, stdlib.IPV6_TCLASS),
     (IPV6, stdlib.IPV6_MULTICAST_HOPS),
@@ -38,6 +44,7 @@ NUMBERS = [
     (IPV6, stdlib.IPV6_RECVHOPLIMIT),
     (IPV6, stdlib.IPV6_RECVPKTINFO),
     (IPV6, options.IPV6_RECVERR),
+    (IPV6, options.IPV6_FREEBIND),
     (IPV6, stdlib.IPV6_V6ONLY),
     (TCP, stdlib.TCP_NODELAY),
     (TCP, stdlib.TCP_CORK),
@@ -46,6 +53,13 @@ NUMBERS = [
     (TCP, stdlib.TCP_KEEPCNT),
     (TCP, stdlib.TCP_SYNCNT),
     (TCP, stdlib.TCP_USER_TIMEOUT),
+    (TCP, stdlib.TCP_MAXSEG),
+    (TCP, stdlib.TCP_LINGER2),
+    (TCP, stdlib.TCP_DEFER_ACCEPT),
+    (TCP, stdlib.TCP_WINDOW_CLAMP),
+    (TCP, stdlib.TCP_NOTSENT_LOWAT),
+    (TCP, options_tcp.TCP_INQ),
+    (TCP, options_tcp.TCP_THIN_DUPACK),
 ]
 
 

@@ -85,7 +85,7 @@ class TcpProtocol:
 
     def bind(self, connection: Connection, address: bytes, port: int) -> None:
         """Hold a local port.  Raises EADDRNOTAVAIL for an address that is not ours, EADDRINUSE."""
-        if not is_unspecified(address) and not self.ip.is_local(address):
+        if not (connection.options.free_bind or is_unspecified(address) or self.ip.is_local(address)):
             raise errors.error(errno.EADDRNOTAVAIL)
         connection.binding = self.ports.bind(connection, IPPROTO_TCP, address, port)
         connection.local_address, connection.local_port = address, connection.binding.port
