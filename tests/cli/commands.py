@@ -46,10 +46,11 @@ def wait_for_line(process: subprocess.Popen[str], words: str) -> str:
     pytest.fail(f"no line with {words!r} in {lines}")
 
 
-def named_namespaces() -> set[str]:
-    """The network namespaces that ustack has named."""
+def abandoned_namespaces() -> set[str]:
+    """The network namespaces whose maker, named by its process id, runs no more."""
     names = Path("/run/netns")
-    return {path.name for path in names.glob("ustack-*")} if names.is_dir() else set()
+    found = {path.name for path in names.glob("ustack-*")} if names.is_dir() else set()
+    return {name for name in found if not Path("/proc", name.split("-")[1]).exists()}
 
 
 def namespace_refusal() -> str:

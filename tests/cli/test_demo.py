@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.cli.commands import named_namespaces, run
+from tests.cli.commands import abandoned_namespaces, run
 from ustack.cli import demo
 from ustack.cli.main import main
 
@@ -47,14 +47,14 @@ def test_a_refused_device_is_told_and_the_pipe_takes_its_place(
 @pytest.mark.interop
 @pytest.mark.usefixtures("device")
 def test_with_a_device_curl_and_the_kernel_show_everything() -> None:
-    before = named_namespaces()
+    before = abandoned_namespaces()
     result = run("demo")
     assert result.returncode == 0, result.stderr
     # Whether curl or the server closes first is the kernel's timing: TIME_WAIT is with the one that does.
     shown = [words.replace("GET ", "curl ") for words in SHOWN if words != "TIME_WAIT"]
     assert [words for words in shown if words not in result.stdout] == []
     assert "What the Linux kernel does" in result.stdout
-    assert named_namespaces() == before
+    assert abandoned_namespaces() == before
 
 
 @pytest.mark.interop
