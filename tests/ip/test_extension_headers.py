@@ -6,6 +6,7 @@ RFC 8200 §4, RFC 5095, RFC 8504 §5.3, RFC 4443 §3.4.
 import pytest
 
 from tests.support.ip_host import HOST6, PEER6, Host, SentIcmp, fragment6, icmpv6_packet, ipv6_packet
+from tests.support.requirement import requirement
 from ustack.address import parse_address
 from ustack.drops import DropReason
 from ustack.ip.icmp_errors import IcmpErrorKind
@@ -32,11 +33,13 @@ def test_the_transport_is_found_behind_a_chain_of_headers() -> None:
     assert packet.options == b""
 
 
+@requirement("RFC8200", "4.2")
 @OPTION_HEADERS
 def test_an_unknown_option_of_action_00_is_skipped(kind: int) -> None:
     assert bytes(Host().whole(options_packet(kind, (0x1E, b"unknown"))).payload) == b"transport"
 
 
+@requirement("RFC8200", "4.2")
 @OPTION_HEADERS
 @pytest.mark.parametrize("destination", [HOST6, ALL_NODES])
 def test_an_unknown_option_of_action_01_discards_silently(kind: int, destination: bytes) -> None:
@@ -45,6 +48,7 @@ def test_an_unknown_option_of_action_01_discards_silently(kind: int, destination
     assert host.sent() == []
 
 
+@requirement("RFC8200", "4.2")
 @OPTION_HEADERS
 @pytest.mark.parametrize("option", [0x9E, 0xDE, 0xC2, 0xC9])
 def test_an_unknown_option_of_actions_10_and_11_is_reported_with_a_pointer_to_its_type(kind: int, option: int) -> None:
@@ -68,6 +72,7 @@ def test_of_action_10_in_a_multicast_the_source_is_told_from_a_unicast_address(k
     assert (error.source, error.destination, error.code, error.pointer) == (HOST6, PEER6, 2, 42)
 
 
+@requirement("RFC8200", "4.2")
 @OPTION_HEADERS
 def test_of_action_11_in_a_multicast_nobody_is_told(kind: int) -> None:
     host = Host()
@@ -75,6 +80,7 @@ def test_of_action_11_in_a_multicast_nobody_is_told(kind: int) -> None:
     assert host.sent() == []
 
 
+@requirement("RFC8200", "4.1")
 def test_hop_by_hop_options_anywhere_but_first_are_an_unrecognized_next_header() -> None:
     """RFC 8200 §4.1, §4.3: pointer to the field that names them."""
     host = Host()
@@ -84,6 +90,7 @@ def test_hop_by_hop_options_anywhere_but_first_are_an_unrecognized_next_header()
     assert (error.type, error.code, error.pointer) == (4, 1, 40)
 
 
+@requirement("RFC8200", "4.4")
 @pytest.mark.parametrize(
     ("routing_type", "reason"), [(0, DropReason.IPV6_ROUTING_TYPE_0), (4, DropReason.IPV6_ROUTING_HEADER)]
 )
@@ -98,6 +105,7 @@ def test_a_routing_header_with_segments_left_is_reported_with_a_pointer_to_its_t
     assert (error.type, error.code, error.pointer) == (4, 0, 42)
 
 
+@requirement("RFC8200", "4.4")
 def test_a_routing_header_without_segments_left_is_ignored() -> None:
     chain = ipv6_ext.build_routing(17, 0, 0, bytes(4) + HOST6)
     assert bytes(Host().whole(ipv6_packet(chain + b"transport", ROUTING)).payload) == b"transport"
@@ -130,6 +138,7 @@ def test_what_lies_behind_the_payload_length_is_not_read_as_a_header() -> None:
     assert Host().drops(bytes(packet)) is DropReason.TRUNCATED
 
 
+@requirement("RFC1122", "3.2.2/no-error")
 def test_a_problem_in_a_fragment_but_the_first_is_told_to_nobody() -> None:
     """It could be a fragment of an ICMPv6 error: RFC 4443 §2.4 (e.1)."""
     host = Host()
@@ -170,6 +179,8 @@ def test_a_problem_in_a_datagram_that_was_fragmented_points_into_the_whole() -> 
     assert error.body[40:] == body
 
 
+@requirement("RFC8200", "4/unrecognized")
+@requirement("RFC4443", "3.4")
 @pytest.mark.parametrize("before", [b"", ipv6_ext.build_destination_options(99, [])])
 def test_an_unknown_protocol_is_an_unrecognized_next_header_with_a_pointer_to_the_field_that_names_it(
     before: bytes,
@@ -190,6 +201,7 @@ def test_an_unknown_protocol_behind_an_atomic_fragment_is_pointed_to_in_the_frag
     assert SentIcmp(host.only()).pointer == 40
 
 
+@requirement("RFC8200", "4.7")
 def test_no_next_header_is_nothing_to_report() -> None:
     """RFC 8200 §4.7."""
     host = Host()

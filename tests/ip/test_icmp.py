@@ -19,6 +19,7 @@ from tests.support.ip_host import (
     ipv4_packet,
     ipv6_packet,
 )
+from tests.support.requirement import requirement
 from ustack.address import parse_address
 from ustack.drops import DropReason
 from ustack.ip import icmp
@@ -60,6 +61,9 @@ def parsed(packet: bytes) -> IcmpError:
     return error
 
 
+@requirement("RFC4443", "4.2")
+@requirement("RFC4443", "4.1")
+@requirement("RFC1122", "3.2.2.6")
 @VERSIONS
 def test_an_echo_request_is_answered_with_its_own_bytes(version: int) -> None:
     host = Host()
@@ -73,6 +77,8 @@ def test_an_echo_request_is_answered_with_its_own_bytes(version: int) -> None:
     assert host.layer.statistics.echo_replies == 1
 
 
+@requirement("RFC4443", "2.2")
+@requirement("RFC1122", "3.2.2.6")
 @VERSIONS
 def test_the_reply_comes_from_the_address_that_was_asked(version: int) -> None:
     host = Host()
@@ -100,6 +106,7 @@ def test_a_long_echo_that_came_in_fragments_is_answered_in_fragments(version: in
     assert b"".join(reply[head + (8 if version == 6 else 0) :] for reply in replies)[8:] == data
 
 
+@requirement("RFC1122", "3.2.2.6")
 @pytest.mark.parametrize("destination", ["255.255.255.255", "10.9.0.255", "224.0.0.1"])
 def test_an_echo_request_to_an_ipv4_broadcast_is_ignored_unless_configured(destination: str) -> None:
     """RFC 1122 §3.2.2.6."""
@@ -111,6 +118,7 @@ def test_an_echo_request_to_an_ipv4_broadcast_is_ignored_unless_configured(desti
     assert (reply.source, reply.destination) == (HOST4, PEER4)
 
 
+@requirement("RFC4443", "2.2")
 def test_an_echo_request_to_an_ipv6_multicast_is_answered_from_a_unicast_address() -> None:
     """RFC 4443 §4.2."""
     host = Host()
@@ -128,6 +136,7 @@ def test_an_answer_to_a_link_local_address_leaves_by_the_link_it_came_from() -> 
         assert SentIcmp(host.only(interface)).source == parse_address(own)
 
 
+@requirement("RFC791", "3.1/record-route")
 def test_recorded_route_and_time_go_on_in_the_reply() -> None:
     """RFC 1122 §3.2.2.6: this host is added."""
     host = Host()
@@ -177,6 +186,7 @@ def test_an_echo_that_cannot_be_answered_is_counted(version: int) -> None:
     assert host.layer.statistics.echo_replies_failed == 1
 
 
+@requirement("RFC4443", "4.2")
 @VERSIONS
 def test_an_echo_reply_is_left_to_whoever_asked(version: int) -> None:
     host = Host()
@@ -184,6 +194,7 @@ def test_an_echo_reply_is_left_to_whoever_asked(version: int) -> None:
     assert host.sent() == []
 
 
+@requirement("RFC4443", "2.3")
 @VERSIONS
 def test_a_wrong_checksum_or_a_short_message_is_dropped(version: int) -> None:
     host = Host()
@@ -209,6 +220,7 @@ def test_icmpv6_services_that_this_host_does_not_offer_are_refused_silently(kind
     assert host.sent() == []
 
 
+@requirement("RFC1122", "3.2.2/unknown")
 @pytest.mark.parametrize("kind", [1, 2, 7, 99, 255])
 def test_unknown_icmpv4_types_are_discarded_silently(kind: int) -> None:
     """RFC 1122 §3.2.2."""
@@ -217,12 +229,14 @@ def test_unknown_icmpv4_types_are_discarded_silently(kind: int) -> None:
     assert host.sent() == []
 
 
+@requirement("RFC4443", "2.4.b")
 @pytest.mark.parametrize("kind", [144, 200, 255])
 def test_unknown_informational_icmpv6_types_are_discarded_silently(kind: int) -> None:
     """RFC 4443 §2.4 (b)."""
     assert Host().drops_icmp(icmpv6_packet(kind)) is DropReason.ICMP_UNKNOWN_TYPE
 
 
+@requirement("RFC1122", "3.2.2.3")
 def test_source_quench_is_ignored() -> None:
     """RFC 6633 §3."""
     assert Host().drops_icmp(error4(4, 0)) is DropReason.ICMP_SOURCE_QUENCH
@@ -245,6 +259,7 @@ def test_destination_unreachable_has_linux_errno(code: int, number: int, hard: b
     assert (error.mtu is not None) is (code == 4)
 
 
+@requirement("RFC4443", "3.1")
 @pytest.mark.parametrize(
     ("code", "number", "hard"),
     [
@@ -260,6 +275,9 @@ def test_icmpv6_destination_unreachable_has_linux_errno(code: int, number: int, 
     assert error.mtu is None
 
 
+@requirement("RFC4443", "3.3")
+@requirement("RFC1122", "3.2.2.5")
+@requirement("RFC1122", "3.2.2.4")
 def test_time_exceeded_and_parameter_problem_have_linux_errno() -> None:
     for packet, number, hard in (
         (error4(11, 0), errno.EHOSTUNREACH, False),
@@ -272,6 +290,7 @@ def test_time_exceeded_and_parameter_problem_have_linux_errno() -> None:
         assert (error.errno, error.hard, error.mtu) == (number, hard, None)
 
 
+@requirement("RFC4443", "2.4.a")
 @pytest.mark.parametrize("kind", [5, 100, 127])
 def test_an_icmpv6_error_of_unknown_type_is_passed_on(kind: int) -> None:
     """RFC 4443 §2.4 (a)."""
@@ -283,6 +302,7 @@ def test_codes_of_destination_unreachable_that_nobody_defined_are_dropped() -> N
     assert Host().drops_icmp(error4(3, 16)) is DropReason.ICMP_UNKNOWN_TYPE
 
 
+@requirement("RFC4443", "2.4.d")
 @VERSIONS
 def test_the_quoted_flow_is_read(version: int) -> None:
     error = parsed(error4(3, 3) if version == 4 else error6(1, 4))
@@ -309,6 +329,7 @@ def test_what_a_router_changed_in_the_quote_does_not_matter() -> None:
     assert parsed(error4(11, 0, bytes(quote))).quoted.source_port == 3000
 
 
+@requirement("RFC4443", "2.4.d")
 def test_options_and_extension_headers_of_the_quote_are_skipped() -> None:
     ports = bytes.fromhex("0bb80fa0 00000000")
     quote = ipv4_packet(ports, source=HOST4, destination=PEER4, options=bytes(8))
@@ -369,11 +390,14 @@ def test_an_old_router_that_reports_no_mtu_gives_the_next_plateau(length: int, p
     assert parsed(error4(3, 4, quote[:28])).mtu == plateau
 
 
+@requirement("RFC4443", "3.2")
 def test_packet_too_big_has_the_mtu() -> None:
     error = parsed(error6(2, 0, rest=(1400).to_bytes(4, "big")))
     assert (error.mtu, error.errno, error.hard) == (1400, errno.EMSGSIZE, False)
 
 
+@requirement("RFC8200", "5")
+@requirement("RFC4443", "3.2")
 @pytest.mark.parametrize("mtu", [0, 68, 1279])
 def test_packet_too_big_under_the_minimum_mtu_is_discarded(mtu: int) -> None:
     """RFC 8201 §4."""

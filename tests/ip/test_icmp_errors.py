@@ -18,6 +18,7 @@ from tests.support.ip_host import (
     ipv4_packet,
     ipv6_packet,
 )
+from tests.support.requirement import requirement
 from tests.support.scapy_oracle import inet, inet6
 from ustack.address import parse_address
 from ustack.config import IpConfig
@@ -33,6 +34,7 @@ def report(host: Host, packet: bytes, kind: IcmpErrorKind = IcmpErrorKind.PORT_U
     return host.layer.icmp_error(kind, host.whole(packet), host.now)
 
 
+@requirement("RFC4443", "3.1")
 @pytest.mark.parametrize(
     ("version", "kind", "numbers"),
     [
@@ -80,6 +82,7 @@ def test_the_error_comes_from_the_address_that_was_asked(version: int) -> None:
     assert SentIcmp(host.only()).source == parse_address(address)
 
 
+@requirement("RFC1122", "3.2.2/quote")
 @given(st.integers(0, 1460))
 def test_an_ipv4_quote_is_as_much_as_fits_576_bytes(length: int) -> None:
     """RFC 1812 §4.3.2.3, which RFC 1122's 8 bytes became."""
@@ -90,6 +93,7 @@ def test_an_ipv4_quote_is_as_much_as_fits_576_bytes(length: int) -> None:
     assert SentIcmp(sent).body == packet[:548]
 
 
+@requirement("RFC4443", "2.4.c")
 @given(st.integers(0, 1460))
 def test_an_ipv6_quote_is_as_much_as_fits_the_minimum_mtu(length: int) -> None:
     """RFC 4443 §2.4 (c)."""
@@ -121,6 +125,7 @@ def test_an_icmp_message_of_the_other_version_is_no_error(version: int, protocol
     assert report(host, packet) is (protocol != (1 if version == 4 else 58))
 
 
+@requirement("RFC1122", "3.2.2/no-error")
 @pytest.mark.parametrize("kind", [3, 4, 5, 11, 12, 1, 200, 255])
 def test_there_is_no_error_about_an_icmpv4_error_or_an_unknown_type(kind: int) -> None:
     host = Host()
@@ -128,6 +133,7 @@ def test_there_is_no_error_about_an_icmpv4_error_or_an_unknown_type(kind: int) -
     assert host.sent() == []
 
 
+@requirement("RFC4443", "2.4.e")
 @pytest.mark.parametrize("kind", [0, 1, 2, 3, 4, 100, 127, 137])
 def test_there_is_no_error_about_an_icmpv6_error_known_or_not_or_a_redirect(kind: int) -> None:
     """RFC 4443 §2.4 (e.1), (e.2)."""
@@ -146,11 +152,13 @@ def test_there_is_no_error_about_an_icmp_message_without_a_type(version: int) ->
     assert not report(Host(), any_packet(version, b"", 1 if version == 4 else 58))
 
 
+@requirement("RFC1122", "3.2.2/no-error")
 @pytest.mark.parametrize("destination", ["255.255.255.255", "10.9.0.255", "224.0.0.1"])
 def test_there_is_no_error_about_an_ipv4_broadcast_or_multicast(destination: str) -> None:
     assert not report(Host(), ipv4_packet(destination=parse_address(destination)))
 
 
+@requirement("RFC4443", "2.4.e")
 @pytest.mark.parametrize("destination", ["ff02::1", "ff02::1:ff00:2"])
 @pytest.mark.parametrize("kind", list(IcmpErrorKind))
 def test_there_is_no_error_about_an_ipv6_multicast(destination: str, kind: IcmpErrorKind) -> None:
@@ -158,6 +166,8 @@ def test_there_is_no_error_about_an_ipv6_multicast(destination: str, kind: IcmpE
     assert not report(Host(), ipv6_packet(destination=parse_address(destination)), kind)
 
 
+@requirement("RFC4443", "2.4.e")
+@requirement("RFC1122", "3.2.2/no-error")
 def test_there_is_no_error_to_a_source_that_is_no_single_host() -> None:
     """RFC 1122 §3.2.2; most are martians, but a raw socket can send anything to its own host."""
     host = Host()
@@ -195,6 +205,7 @@ def test_with_a_full_burst_there_is_no_error_and_no_exception(version: int) -> N
     assert host.layer.statistics.datagrams_refused == 1
 
 
+@requirement("RFC4443", "2.4.f")
 @VERSIONS
 def test_one_destination_gets_so_many_errors_a_second(version: int) -> None:
     host = Host(icmp_errors_per_destination_per_second=5)
@@ -244,6 +255,7 @@ def test_a_rate_of_zero_is_no_errors_at_all() -> None:
     assert not report(Host(icmp_errors_burst=0), ipv4_packet())
 
 
+@requirement("RFC4443", "2.4.f")
 @given(st.lists(st.tuples(st.integers(0, 3000), st.integers(0, SECOND // 100)), max_size=200))
 def test_the_limiter_keeps_its_rates_whatever_comes(arrivals: list[tuple[int, int]]) -> None:
     config = IpConfig(icmp_errors_per_second=50, icmp_errors_burst=5, icmp_errors_per_destination_per_second=3)

@@ -4,12 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.ip_host import HOST4, HOST6, PEER4, PEER6, Host
+from tests.support.requirement import requirement
 from ustack.entropy import SeededEntropy
 from ustack.ip.identification import FlowLabels, Identifications
 
 ADDRESS = st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16)
 
 
+@requirement("RFC791", "3.1/identification")
 def test_identifications_of_one_flow_do_not_repeat_until_the_field_wraps() -> None:
     """RFC 6864 §4.3, even while other flows use the same counters."""
     host = Host()
@@ -23,6 +25,7 @@ def test_identifications_of_one_flow_do_not_repeat_until_the_field_wraps() -> No
     assert max(seen) <= 0xFFFF
 
 
+@requirement("RFC1122", "3.2.1.5")
 @given(st.integers(0, 1000), ADDRESS, ADDRESS, st.integers(0, 255))
 def test_identifications_go_up_by_one_and_are_the_same_for_a_seed(
     seed: int, source: bytes, destination: bytes, protocol: int
@@ -42,6 +45,7 @@ def test_identifications_of_other_flows_begin_elsewhere() -> None:
     )
 
 
+@requirement("RFC8200", "6")
 @given(st.integers(0, 100), ADDRESS, ADDRESS, st.integers(0, 255), st.integers(0, 65535), st.integers(0, 65535))
 def test_a_flow_label_is_the_same_for_all_packets_of_a_flow_and_never_zero(
     seed: int, source: bytes, destination: bytes, protocol: int, source_port: int, destination_port: int
@@ -60,5 +64,6 @@ def test_flow_labels_of_different_flows_are_spread() -> None:
     assert {label >> 16 for label in labels} == set(range(16))
 
 
+@requirement("RFC8200", "6")
 def test_flow_labels_differ_between_hosts() -> None:
     assert Host(seed=1).layer.flow_label(HOST6, PEER6, 6, 1, 2) != Host(seed=2).layer.flow_label(HOST6, PEER6, 6, 1, 2)

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.ip_host import HOST, HOST4, HOST6, PEER4, PEER6, Host, SentIcmp, any_packet, ipv4_packet, ipv6_packet
+from tests.support.requirement import requirement
 from ustack.address import parse_address
 from ustack.drops import DropReason
 from ustack.wire import ipv4
@@ -22,6 +23,7 @@ def test_a_plain_ipv4_packet_comes_up_with_every_field() -> None:
     assert packet.options == b""
 
 
+@requirement("RFC8200", "3")
 def test_a_plain_ipv6_packet_comes_up_with_every_field() -> None:
     host = Host()
     frame = ipv6_packet(b"transport", 17, hop_limit=9, traffic_class=0x2E, flow_label=0xABCDE) + b"padding"
@@ -40,6 +42,7 @@ def test_what_the_device_vouches_for_is_passed_on(version: int) -> None:
     assert (packet.trusted, packet.gso_size) == (True, 1448)
 
 
+@requirement("RFC1122", "3.2.1.7")
 @VERSIONS
 def test_time_to_live_zero_is_no_reason_to_drop_at_the_destination(version: int) -> None:
     """RFC 1122 §3.2.1.7, RFC 8200 §3."""
@@ -47,6 +50,8 @@ def test_time_to_live_zero_is_no_reason_to_drop_at_the_destination(version: int)
     assert Host().whole(packet).ttl == 0
 
 
+@requirement("RFC1122", "3.2.1.1")
+@requirement("RFC791", "3.1/version")
 def test_an_empty_frame_and_other_versions_are_dropped() -> None:
     host = Host()
     assert host.drops(b"") is DropReason.TRUNCATED
@@ -61,6 +66,8 @@ def test_a_packet_cut_anywhere_is_dropped(version: int) -> None:
         assert host.drops(packet[:length]) in (DropReason.TRUNCATED, DropReason.IP_TOTAL_LENGTH)
 
 
+@requirement("RFC1122", "3.2.1.2")
+@requirement("RFC791", "3.1/checksum")
 def test_a_wrong_ipv4_header_checksum_is_dropped() -> None:
     packet = bytearray(ipv4_packet())
     packet[8] ^= 1
@@ -74,6 +81,7 @@ def test_an_interface_that_is_down_takes_nothing(version: int) -> None:
     assert host.drops(any_packet(version)) is DropReason.INTERFACE_DOWN
 
 
+@requirement("RFC1122", "3.2.1.3/destination")
 @VERSIONS
 def test_a_packet_for_another_host_is_not_forwarded_and_not_answered(version: int) -> None:
     """RFC 1122 §3.3.1: silently."""
@@ -100,6 +108,8 @@ def test_an_address_that_was_taken_away_is_nobodys(version: int) -> None:
     assert host.drops(any_packet(version)) is DropReason.NOT_FOR_US
 
 
+@requirement("RFC1122", "4.1.3.6")
+@requirement("RFC1122", "3.2.1.3/source")
 @pytest.mark.parametrize(
     "source",
     [
@@ -128,6 +138,7 @@ def test_the_unspecified_source_is_taken_only_from_hosts_without_an_address() ->
     )
 
 
+@requirement("RFC1122", "3.2.1.3/loopback")
 @pytest.mark.parametrize(
     "destination", ["127.0.0.1", "127.1.2.3", "0.0.0.0", "0.0.0.5", "240.0.0.1", "255.255.255.254"]
 )
@@ -151,6 +162,7 @@ def test_the_unspecified_ipv6_source_may_write_to_a_group() -> None:
     assert not Host().whole(ipv6_packet(source=bytes(16), destination=parse_address("ff02::1"))).unicast
 
 
+@requirement("RFC1122", "3.3.6")
 @pytest.mark.parametrize("destination", ["255.255.255.255", "10.9.0.255", "224.0.0.1"])
 def test_broadcasts_and_the_group_of_all_hosts_are_taken_but_no_unicast(destination: str) -> None:
     assert not Host().whole(ipv4_packet(destination=parse_address(destination))).unicast
@@ -182,6 +194,7 @@ def test_a_group_is_received_where_it_was_joined_only() -> None:
     assert host.drops(ipv4_packet(destination=group)) is DropReason.NOT_FOR_US
 
 
+@requirement("RFC1122", "3.3.6")
 def test_networks_of_31_and_32_bits_have_no_broadcast() -> None:
     """RFC 3021."""
     host = Host()
@@ -212,6 +225,8 @@ def test_not_even_loopback_takes_a_source_that_is_no_host(source: str) -> None:
     assert host.drops(packet, host.layer.loopback) is DropReason.MARTIAN_SOURCE
 
 
+@requirement("RFC1122", "3.2.1.8")
+@requirement("RFC791", "3.1/options")
 def test_unknown_and_known_options_are_passed_up_raw() -> None:
     options = bytes((7, 7, 4, 0, 0, 0, 0, 1, 94, 4, 1, 2))
     packet = Host().whole(ipv4_packet(options=options))
@@ -235,6 +250,7 @@ def test_a_source_route_behind_other_options_is_found() -> None:
     assert Host().drops(ipv4_packet(options=options)) is DropReason.IP_SOURCE_ROUTE
 
 
+@requirement("RFC1122", "3.2.2.5")
 @pytest.mark.parametrize(
     ("options", "pointer"),
     [

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.ip_host import HOST, HOST4, HOST6, PEER, PEER4, PEER6, Host, ipv4_packet, ipv6_packet
 from tests.support.raising import raises_errno
+from tests.support.requirement import requirement
 from tests.support.scapy_oracle import inet, inet6
 from ustack.address import parse_address
 from ustack.ip.fragment import copied_options
@@ -50,6 +51,8 @@ def test_an_ipv6_datagram_is_what_scapy_would_send(
     assert packets == [bytes(expected) + payload]
 
 
+@requirement("RFC1122", "3.2.1.7")
+@requirement("RFC791", "3.1/ttl")
 @VERSIONS
 def test_the_time_to_live_is_the_configured_one_unless_it_is_given(version: int) -> None:
     host = Host(ttl=99)
@@ -65,6 +68,7 @@ def test_a_datagram_of_exactly_the_mtu_is_not_cut(version: int) -> None:
     assert len(send(Host(), bytes(room + 1), version)) == 2
 
 
+@requirement("RFC791", "3.1/flags")
 @VERSIONS
 def test_a_datagram_that_must_not_be_cut_is_refused_when_it_is_too_long(version: int) -> None:
     host, room = Host(), 1480 if version == 4 else 1460
@@ -96,6 +100,7 @@ def test_an_atomic_datagram_has_identification_zero_and_any_other_a_fresh_one() 
     assert len({*others, *(min(each) for each in fragmented)}) == 200
 
 
+@requirement("RFC8200", "4.5/sending")
 def test_every_fragmented_ipv6_datagram_has_its_own_identification() -> None:
     host = Host()
     seen = []
@@ -108,6 +113,7 @@ def test_every_fragmented_ipv6_datagram_has_its_own_identification() -> None:
     assert host.layer.statistics.datagrams_fragmented == 100
 
 
+@requirement("RFC791", "3.2/fragmentation")
 def test_the_first_fragment_has_all_options_and_the_others_the_copied_ones() -> None:
     """RFC 791 §3.1: bit 7 of the type."""
     options = bytes((7, 7, 4, 0, 0, 0, 0)) + bytes((148, 4, 0, 0)) + b"\x01"
@@ -126,6 +132,7 @@ def test_the_first_fragment_has_all_options_and_the_others_the_copied_ones() -> 
     assert results[-1].options == options
 
 
+@requirement("RFC791", "3.1/padding")
 def test_options_that_need_padding_get_it_in_every_fragment() -> None:
     assert copied_options(bytes((130, 5, 1, 2, 3, 7, 3, 4))) == bytes((130, 5, 1, 2, 3))
     packets = send(Host(), bytes(3000), options=bytes((130, 5, 1, 2, 3)))
@@ -137,6 +144,7 @@ def test_ipv4_options_are_refused_for_ipv6() -> None:
         send(Host(), b"x", 6, options=b"\x01")
 
 
+@requirement("RFC791", "3.1/total-length")
 @VERSIONS
 def test_the_longest_datagram_can_be_sent_and_no_longer_one(version: int) -> None:
     host = Host()

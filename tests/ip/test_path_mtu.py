@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.ip_host import HOST, PEER, PEER4, PEER6, SECOND, Host
+from tests.support.requirement import requirement
 from ustack.config import IpConfig
 from ustack.ip.path_mtu import PathMtuCache, next_plateau
 
@@ -72,6 +73,7 @@ def test_a_report_under_the_floor_counts_where_the_floor_was_reached() -> None:
     assert cache.get(PEER4, 0) == 552
 
 
+@requirement("RFC8200", "5")
 def test_an_ipv6_path_mtu_is_never_under_1280() -> None:
     cache = PathMtuCache(IpConfig())
     cache.learn(PEER6, 100, 0)

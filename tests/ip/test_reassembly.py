@@ -16,6 +16,7 @@ from tests.support.ip_host import (
     fragment6,
     ipv4_packet,
 )
+from tests.support.requirement import requirement
 from ustack.address import parse_address
 from ustack.drops import DropReason
 from ustack.wire import ipv4, ipv6
@@ -24,6 +25,7 @@ VERSIONS = pytest.mark.parametrize("version", [4, 6])
 DATA = bytes(range(64))
 
 
+@requirement("RFC791", "3.2/reassembly")
 def test_a_whole_ipv4_datagram_looks_as_if_it_had_come_in_one_piece() -> None:
     host = Host()
     fields = {"ttl": 9, "traffic_class": 0x28}
@@ -39,6 +41,7 @@ def test_a_whole_ipv4_datagram_looks_as_if_it_had_come_in_one_piece() -> None:
     assert host.layer.statistics.datagrams_reassembled == 1
 
 
+@requirement("RFC8200", "4.5/reassembly")
 def test_a_whole_ipv6_datagram_looks_as_if_it_had_come_in_one_piece() -> None:
     host = Host()
     assert host.receive(fragment6(24, DATA[24:], False, next_header=99, hop_limit=200)) is None
@@ -49,6 +52,7 @@ def test_a_whole_ipv6_datagram_looks_as_if_it_had_come_in_one_piece() -> None:
     assert (len(packet.header), header.payload_length, header.next_header) == (40, 64, 17)
 
 
+@requirement("RFC8200", "4.5/reassembly")
 def test_headers_in_front_of_the_fragment_header_are_the_first_fragments() -> None:
     """RFC 8200 §4.5: those of other fragments, and their next header, do not count."""
     host = Host()
@@ -68,6 +72,7 @@ def test_headers_behind_the_fragment_header_are_read_once_the_datagram_is_whole(
     assert (packet.protocol, bytes(packet.payload), len(packet.header)) == (17, DATA, 48)
 
 
+@requirement("RFC791", "3.2/reassembly")
 @VERSIONS
 def test_every_order_of_the_fragments_will_do(version: int) -> None:
     pieces = [(0, DATA[:16], True), (16, DATA[16:40], True), (40, DATA[40:48], True), (48, DATA[48:], False)]
@@ -79,6 +84,7 @@ def test_every_order_of_the_fragments_will_do(version: int) -> None:
         assert (len(host.layer.reassembly), host.layer.reassembly.charged) == (0, 0)
 
 
+@requirement("RFC8200", "4.5/overlap")
 @VERSIONS
 def test_an_exact_duplicate_is_ignored(version: int) -> None:
     host = Host()
@@ -108,6 +114,7 @@ OVERLAPS = {
 }
 
 
+@requirement("RFC8200", "4.5/overlap")
 @VERSIONS
 @pytest.mark.parametrize("name", OVERLAPS)
 def test_any_other_overlap_ends_the_whole_datagram_silently(version: int, name: str) -> None:
@@ -123,6 +130,7 @@ def test_any_other_overlap_ends_the_whole_datagram_silently(version: int, name: 
     assert host.layer.reassembly.charged == 0
 
 
+@requirement("RFC8200", "4.5/overlap")
 def test_fragments_of_an_overlapped_ipv6_datagram_are_discarded_until_its_time_is_over() -> None:
     """RFC 5722 §4: "including those not yet received"."""
     host = Host()
@@ -144,6 +152,7 @@ def test_after_an_overlap_the_16_bit_identification_of_ipv4_may_be_used_again_at
     assert bytes(host.whole(fragment4(24, DATA[24:], False)).payload) == DATA
 
 
+@requirement("RFC791", "3.2/reassembly")
 @VERSIONS
 def test_fragments_of_different_datagrams_are_kept_apart(version: int) -> None:
     host = Host()
@@ -171,6 +180,7 @@ def test_an_ipv4_fragment_whose_length_is_no_multiple_of_8_is_dropped_unless_it_
     assert host.sent() == []
 
 
+@requirement("RFC8200", "4.5/length")
 def test_an_ipv6_fragment_whose_length_is_no_multiple_of_8_is_reported_at_the_payload_length() -> None:
     """RFC 8200 §4.5: parameter problem, code 0; for any fragment, the first or not."""
     host = Host()
@@ -195,6 +205,7 @@ def test_an_ipv4_fragment_that_ends_beyond_65535_bytes_is_dropped() -> None:
     assert host.drops(fragment4(65528, bytes(8), True)) is DropReason.FRAGMENT_TOO_BIG
 
 
+@requirement("RFC8200", "4.5/length")
 def test_an_ipv6_fragment_that_ends_beyond_65535_bytes_is_reported_at_its_offset() -> None:
     """RFC 8200 §4.5: parameter problem, code 0, pointing to the fragment offset."""
     host = Host()
@@ -221,6 +232,7 @@ def test_a_datagram_that_the_first_fragments_header_makes_too_long_is_dropped(ve
     assert host.layer.reassembly.charged == 0
 
 
+@requirement("RFC1122", "3.2.1.4")
 def test_the_greatest_datagram_of_ipv4_is_put_together() -> None:
     host, whole = Host(), bytes(range(256)) * 256
     payload = whole[:65515]
@@ -230,6 +242,7 @@ def test_the_greatest_datagram_of_ipv4_is_put_together() -> None:
     assert bytes(host.whole(fragment4(0, payload[:1480], True)).payload) == payload
 
 
+@requirement("RFC8200", "4.5/atomic")
 @pytest.mark.parametrize("nested", [False, True])
 def test_an_atomic_fragment_is_taken_by_itself(nested: bool) -> None:
     """RFC 6946 §4: even where fragments of the same identification are waiting."""
@@ -256,6 +269,7 @@ def test_a_fragmented_datagram_that_holds_a_fragment_header_is_dropped() -> None
     assert len(host.layer.reassembly) == 0
 
 
+@requirement("RFC8200", "4.5/chain")
 @pytest.mark.parametrize(
     ("next_header", "data", "complete"),
     [
@@ -278,6 +292,9 @@ def test_a_first_fragment_must_hold_the_whole_header_chain(next_header: int, dat
     assert (error.type, error.code, error.pointer, error.body) == (4, 3, 0, packet)
 
 
+@requirement("RFC8200", "4.5/timeout")
+@requirement("RFC1122", "3.3.2")
+@requirement("RFC791", "3.2/reassembly-timeout")
 @VERSIONS
 def test_when_time_is_over_the_source_is_told_with_the_first_fragment(version: int) -> None:
     """RFC 792, RFC 1122 §3.3.2, RFC 4443 §3.3: time exceeded, code 1."""
@@ -299,6 +316,7 @@ def test_when_time_is_over_the_source_is_told_with_the_first_fragment(version: i
     assert (len(host.layer.reassembly), host.layer.reassembly.charged) == (0, 0)
 
 
+@requirement("RFC1122", "3.3.2")
 @VERSIONS
 def test_without_the_first_fragment_nobody_is_told(version: int) -> None:
     host = Host()
@@ -308,6 +326,7 @@ def test_without_the_first_fragment_nobody_is_told(version: int) -> None:
     assert host.layer.counters[DropReason.FRAGMENT_TIMEOUT] == 1
 
 
+@requirement("RFC1122", "3.3.2")
 @VERSIONS
 def test_the_time_counts_from_the_first_arrival_and_is_not_renewed(version: int) -> None:
     host = Host()

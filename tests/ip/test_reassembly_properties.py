@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.ip_host import HOST, PEER, SECOND, Host, fragment
+from tests.support.requirement import requirement
 from tests.support.scapy_oracle import inet, inet6
 from ustack.config import IpConfig
 from ustack.drops import Drop, DropReason
@@ -148,6 +149,7 @@ def test_limits_are_never_exceeded_and_every_fragment_is_accounted_for(
     assert reassembly.next_deadline() is None
 
 
+@requirement("RFC791", "3.2/fragmentation")
 @given(st.binary(min_size=1, max_size=6000), st.integers(68, 1500), st.integers(0, 65535))
 def test_our_ipv4_fragments_are_reassembled_by_scapy_and_by_ourselves(
     payload: bytes, mtu: int, identification: int
@@ -163,6 +165,7 @@ def test_our_ipv4_fragments_are_reassembled_by_scapy_and_by_ourselves(
     assert bytes(results[-1].payload) == payload
 
 
+@requirement("RFC8200", "4.5/sending")
 @given(st.binary(min_size=1400, max_size=6000), st.integers(1280, 1500), st.integers(0, 2**32 - 1))
 def test_our_ipv6_fragments_are_reassembled_by_scapy_and_by_ourselves(
     payload: bytes, mtu: int, identification: int

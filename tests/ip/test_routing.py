@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.support.counting import lines_run
 from tests.support.ip_host import HOST, HOST4, HOST6, PEER, PEER4, PEER6, Host
 from tests.support.raising import raises_errno
+from tests.support.requirement import requirement
 from ustack.address import InterfaceAddress, Prefix, parse_address
 from ustack.ip.interface import Interface
 from ustack.ip.routing import DEFAULT_IPV4, DEFAULT_IPV6, Route, RoutingTable
@@ -52,6 +53,7 @@ def naive_lookup(routes: list[Route], destination: bytes, interface: Interface |
     return min(fitting, default=None)
 
 
+@requirement("RFC1122", "3.3.1")
 @given(tables(), st.data())
 @settings(max_examples=200)
 def test_a_lookup_finds_what_a_search_through_all_routes_finds(drawn: tuple[int, list[Route]], data: Any) -> None:
@@ -134,6 +136,7 @@ def test_of_equal_routes_the_one_by_the_sources_interface_is_taken() -> None:
     assert host.layer.route(PEER4, source).interface is host.tun, "a longer prefix comes first"
 
 
+@requirement("RFC1122", "3.3.1")
 def test_the_least_metric_wins() -> None:
     table = RoutingTable()
     table.add(Route(DEFAULT_IPV4, INTERFACES[0], metric=20))
@@ -194,6 +197,7 @@ def test_what_is_local_goes_to_the_loopback_interface(address: str) -> None:
     assert host.layer.mtu_for(destination, host.now) == 65535
 
 
+@requirement("RFC1122", "3.2.1.3/loopback")
 @pytest.mark.parametrize(("source", "destination"), [("127.0.0.1", PEER4), ("::1", PEER6)])
 def test_a_loopback_source_does_not_leave_the_host(source: str, destination: bytes) -> None:
     """RFC 1122 §3.2.1.3 (g), RFC 4291 §2.5.3."""

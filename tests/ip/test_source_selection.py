@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.ip_host import HOST4, HOST6, PEER4, PEER6, Host
 from tests.support.raising import raises_errno
+from tests.support.requirement import requirement
 from ustack.address import InterfaceAddress, Prefix, format_address, parse_address
 from ustack.ip.routing import DEFAULT_IPV4, DEFAULT_IPV6, Route
 from ustack.ip.source_selection import common_prefix_length, label, scope
@@ -111,6 +112,7 @@ def test_to_itself_the_host_sends_from_the_same_address(destination: str, source
     assert chosen(Host(), destination) == source
 
 
+@requirement("RFC1122", "3.3.4.3")
 def test_ipv4_takes_the_address_in_the_destinations_network() -> None:
     """RFC 1122 §3.3.4.3 (b)."""
     host = Host()

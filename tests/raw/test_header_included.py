@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.raising import raises_errno
+from tests.support.requirement import requirement
 from tests.support.stack_host import HOST, PEER, StackHost
 from ustack.address import parse_address
 from ustack.constants import IPPROTO_RAW
@@ -63,6 +64,7 @@ def test_zero_fields_are_filled_in() -> None:
     assert packet[20:] == b"payload"
 
 
+@requirement("RFC1122", "3.4")
 def test_what_the_user_wrote_stays() -> None:
     fields = {"source": SPOOFED, "identification": 7, "tos": 0x13, "ttl": 0, "protocol": 6, "fragment": 0x8123}
     header = ipv4.parse(sent(header4(**fields) + b"payload"))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.raising import raises_errno
+from tests.support.requirement import requirement
 from tests.support.stack_host import (
     HOST,
     PEER,
@@ -54,6 +55,7 @@ def test_ipv4_sockets_receive_the_ip_header_and_ipv6_sockets_do_not() -> None:
     assert (bytes(buffer[:count]), source, flags) == (b"payload", (PEER[6], 0), 0)
 
 
+@requirement("RFC791", "3.1/protocol")
 @VERSIONS
 def test_only_packets_of_the_protocol_come(version: int) -> None:
     host = StackHost()

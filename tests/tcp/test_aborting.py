@@ -48,6 +48,7 @@ def next_seq(connection: Connection) -> int:
     return 2 if state_of(connection) in FIN_RECEIVED else 1
 
 
+@requirement("RFC5961", "3.2/exact")
 @requirement("RFC9293", "MUST-12")
 @pytest.mark.parametrize("state", SYNCHRONIZED)
 def test_an_exact_rst_ends_every_synchronized_state(peer: Peer, state: State) -> None:

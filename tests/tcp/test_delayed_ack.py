@@ -23,6 +23,7 @@ def test_a_single_segment_is_acknowledged_after_40_ms(peer: Peer) -> None:
     peer.expect_nothing()
 
 
+@requirement("RFC5681", "4.2")
 @requirement("RFC9293", "SHLD-19")
 def test_every_second_full_segment_is_acknowledged_at_once(peer: Peer) -> None:
     established(peer, mss=1000)
@@ -74,6 +75,7 @@ def test_a_burst_is_acknowledged_once(peer: Peer) -> None:
     peer.expect_nothing()
 
 
+@requirement("RFC5681", "4.2")
 @requirement("RFC9293", "MAY-13")
 def test_out_of_order_data_are_acknowledged_at_once_each(peer: Peer) -> None:
     established(peer, mss=1000)
@@ -83,6 +85,7 @@ def test_out_of_order_data_are_acknowledged_at_once_each(peer: Peer) -> None:
         peer.expect_nothing()
 
 
+@requirement("RFC5681", "4.2")
 def test_filling_a_hole_is_acknowledged_at_once(peer: Peer) -> None:
     established(peer, mss=1000)
     peer.inject(".", 1001, 1, FULL)

@@ -136,6 +136,7 @@ def test_a_partial_acknowledgment_sends_the_next_hole_again(peer: Peer) -> None:
     assert connection.tcb.cwnd_packets == 5
 
 
+@requirement("RFC5681", "4.3")
 @requirement("RFC6582", "3.2")
 def test_every_hole_is_sent_again_once_in_one_recovery(peer: Peer) -> None:
     """Segments 0, 2 and 4 of ten are lost."""
@@ -211,6 +212,7 @@ def test_a_time_out_in_a_fast_recovery_starts_over_from_one_segment(peer: Peer) 
     assert connection.tcb.cwnd_packets == 1
 
 
+@requirement("RFC5681", "2")
 def test_acks_that_are_no_duplicates_are_not_counted(peer: Peer) -> None:
     connection = sending(peer)
     peer.inject("P.", 1, at(0), b"data")
@@ -225,6 +227,7 @@ def test_acks_that_are_no_duplicates_are_not_counted(peer: Peer) -> None:
     assert not [each for each in drain(peer) if each.seq == at(0)]
 
 
+@requirement("RFC5681", "2")
 def test_acks_with_nothing_outstanding_are_not_counted(peer: Peer) -> None:
     connection = established(peer, mss=MSS)
     duplicate(peer, 1, 5)

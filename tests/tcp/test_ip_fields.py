@@ -87,6 +87,7 @@ def test_packets_with_df_need_no_identification_and_others_get_different_ones() 
     assert len(set(identifications)) == len(identifications) == 5
 
 
+@requirement("RFC1122", "3.2.1.8")
 @requirement("RFC9293", "MUST-50")
 @pytest.mark.parametrize("options", [b"\x01\x01\x01\x00", b"\x94\x04\x00\x00", b"\x9e\x04ab", b"\x82\x0b" + bytes(9)])
 def test_ip_options_that_tcp_does_not_know_are_ignored(options: bytes) -> None:
@@ -106,6 +107,7 @@ def test_timestamps_and_recorded_routes_of_ip_do_no_harm(options: bytes) -> None
     assert read(peer, connection) == b"data"
 
 
+@requirement("RFC8200", "4.6")
 def test_a_segment_behind_ipv6_extension_headers_is_taken() -> None:
     peer = Peer(6)
     connection = established(peer)

@@ -42,6 +42,7 @@ def test_passive_open_completes_the_three_way_handshake(peer: Peer) -> None:
     peer.expect_nothing()
 
 
+@requirement("RFC7323", "2.2")
 def test_an_option_that_the_peer_did_not_offer_is_not_answered(peer: Peer) -> None:
     peer.listen()
     peer.inject("S", 0)
@@ -88,6 +89,7 @@ def test_simultaneous_open_also_completes_by_a_plain_ack(peer: Peer) -> None:
     peer.expect_nothing()
 
 
+@requirement("RFC7323", "2.2")
 def test_a_window_in_a_syn_ack_is_never_scaled_not_even_in_a_simultaneous_open(peer: Peer) -> None:
     connection = peer.connect()
     peer.expect("S", 0)

@@ -128,6 +128,7 @@ def test_of_an_option_that_comes_twice_the_last_counts(peer: Peer) -> None:
     assert largest_segment(peer, b"\x02\x04\x05\x00" + MSS_1000) == 1000
 
 
+@requirement("RFC7323", "2.3")
 @pytest.mark.parametrize(("shift", "scale"), [(0, 0), (7, 7), (14, 14), (15, 14), (255, 14)])
 def test_a_window_scale_over_14_is_taken_as_14(peer: Peer, shift: int, scale: int) -> None:
     listener = peer.listen()
@@ -137,6 +138,7 @@ def test_a_window_scale_over_14_is_taken_as_14(peer: Peer, shift: int, scale: in
     assert listener.accept().tcb.snd_wnd == 3 << scale
 
 
+@requirement("RFC7323", "2.3")
 @pytest.mark.parametrize(
     ("limit", "shift"), [(1000, 0), (65_535, 0), (65_536, 1), (1 << 20, 5), ((1 << 20) - 1, 4), (1 << 30, 14)]
 )

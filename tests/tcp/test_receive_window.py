@@ -27,6 +27,7 @@ def right_edge(sent: Sent, shift: int = 0) -> int:
     return sent.ack + (sent.window << shift)
 
 
+@requirement("RFC7323", "2.2")
 def test_the_window_of_a_syn_is_not_scaled(version: int) -> None:
     peer = Peer(version)
     peer.listen()

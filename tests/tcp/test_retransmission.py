@@ -46,6 +46,7 @@ def test_later_samples_are_smoothed_by_an_eighth_and_a_quarter(peer: Peer) -> No
     assert (tcb.srtt_ns, tcb.rttvar_ns, tcb.rto_ns) == (srtt, rttvar, srtt + 4 * rttvar)
 
 
+@requirement("RFC6298", "2.4")
 def test_a_steady_path_has_an_rto_of_its_round_trip_and_200_ms(peer: Peer) -> None:
     connection = established(peer, round_trip=50)
     for index in range(60):
@@ -71,6 +72,8 @@ def test_an_unacknowledged_segment_is_sent_again_after_the_rto(peer: Peer) -> No
     assert connection.tcb.retransmissions == 1
 
 
+@requirement("RFC6298", "5.6")
+@requirement("RFC6298", "2.5")
 @requirement("RFC9293", "MUST-19")
 @requirement("RFC6298", "5.5")
 def test_the_time_out_doubles_up_to_two_minutes(peer: Peer) -> None:
@@ -193,6 +196,7 @@ def test_after_a_lost_syn_the_rto_is_three_seconds(peer: Peer) -> None:
     assert times_since(peer, at) == [0, 3000]
 
 
+@requirement("RFC6298", "2.1")
 def test_before_any_sample_the_time_out_is_one_second(peer: Peer) -> None:
     connection = peer.connect()
     assert connection.tcb.rto_ns == SECOND

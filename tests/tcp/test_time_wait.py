@@ -36,6 +36,7 @@ def listener_of(peer: Peer) -> Listener:
     return next(each for each in peer.stack.endpoints if isinstance(each, Listener))
 
 
+@requirement("RFC6191", "2/sequence")
 @requirement("RFC9293", "MAY-2")
 def test_a_syn_with_a_higher_sequence_number_takes_the_place(peer: Peer) -> None:
     connection = in_time_wait(peer)
@@ -46,6 +47,7 @@ def test_a_syn_with_a_higher_sequence_number_takes_the_place(peer: Peer) -> None
     assert state_of(listener_of(peer).accept()) == State.ESTABLISHED
 
 
+@requirement("RFC6191", "2/otherwise")
 @pytest.mark.parametrize("seq", [2, 1, 0, -1000])
 def test_a_syn_that_is_not_higher_is_answered_with_the_last_ack(peer: Peer, seq: int) -> None:
     connection = in_time_wait(peer)
@@ -71,6 +73,7 @@ def test_the_new_connection_begins_above_all_that_the_old_one_has_sent(
     assert sequence.gt(absolute_seq(peer.expect("S.", None, 5001)), last)
 
 
+@requirement("RFC6191", "2/timestamps")
 @requirement("RFC9293", "SHLD-4")
 @pytest.mark.parametrize(
     ("stamp", "seq", "taken"),
@@ -85,6 +88,7 @@ def test_timestamps_decide_where_both_connections_have_them(
     assert state_of(connection) == (State.CLOSED if taken else State.TIME_WAIT)
 
 
+@requirement("RFC6191", "2/timestamps")
 @requirement("RFC9293", "SHLD-4")
 def test_a_syn_with_timestamps_takes_the_place_of_a_connection_without(peer: Peer) -> None:
     connection = in_time_wait(peer)

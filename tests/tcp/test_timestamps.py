@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.requirement import requirement
 from tests.support.stream import connected, drain, dropped, established, read, state_of, write
 from ustack.config import StackConfig, TcpConfig
 from ustack.drops import DropReason
@@ -20,6 +21,7 @@ def stamps(sent: Sent) -> tuple[int, int]:
     return sent.options.timestamps
 
 
+@requirement("RFC7323", "3.2/negotiation")
 def test_every_segment_carries_timestamps_once_they_are_agreed(peer: Peer) -> None:
     connection = established(peer, timestamps=(1000, 0))
     write(peer, connection, b"data")
@@ -32,6 +34,7 @@ def test_every_segment_carries_timestamps_once_they_are_agreed(peer: Peer) -> No
     stamps(peer.expect("R."))
 
 
+@requirement("RFC7323", "5.4")
 def test_the_clock_ticks_once_a_millisecond(peer: Peer) -> None:
     connection = established(peer, timestamps=(1, 0))
     write(peer, connection, b"a")
@@ -42,6 +45,7 @@ def test_the_clock_ticks_once_a_millisecond(peer: Peer) -> None:
     assert sequence.distance(first, stamps(peer.expect("P."))[0]) == 12_345
 
 
+@requirement("RFC7323", "7.1")
 def test_the_clock_begins_elsewhere_for_every_flow_and_tells_no_uptime(version: int) -> None:
     values = set()
     for port in range(1000, 1008):
@@ -52,6 +56,7 @@ def test_the_clock_begins_elsewhere_for_every_flow_and_tells_no_uptime(version: 
     assert len(values) == 8
 
 
+@requirement("RFC7323", "3.2/negotiation")
 def test_timestamps_are_not_sent_unless_the_peer_has_offered_them(peer: Peer) -> None:
     connection = established(peer)
     write(peer, connection, b"data")
@@ -73,6 +78,7 @@ def test_timestamps_can_be_switched_off(version: int) -> None:
     assert (options.timestamps, options.sack_permitted, options.window_scale) == (None, False, None)
 
 
+@requirement("RFC7323", "4.3")
 def test_the_echo_is_the_first_of_the_segments_that_a_delayed_ack_acknowledges(peer: Peer) -> None:
     established(peer, timestamps=(100, 0))
     peer.inject("P.", 1, 1, b"a", timestamps=(110, 0))
@@ -81,6 +87,7 @@ def test_the_echo_is_the_first_of_the_segments_that_a_delayed_ack_acknowledges(p
     assert stamps(peer.expect(".", 1, 3))[1] == 110
 
 
+@requirement("RFC7323", "4.3")
 def test_the_echo_is_that_of_the_segment_before_the_hole(peer: Peer) -> None:
     """RFC 7323 §4.3, case B."""
     connection = established(peer, timestamps=(100, 0))
@@ -96,6 +103,7 @@ def test_the_echo_is_that_of_the_segment_before_the_hole(peer: Peer) -> None:
     assert read(peer, connection) == b"abcd"
 
 
+@requirement("RFC7323", "3.2/missing")
 def test_a_segment_without_timestamps_is_dropped_silently(peer: Peer) -> None:
     connection = established(peer, timestamps=(100, 0))
     with dropped(peer, DropReason.TCP_TIMESTAMP_MISSING):
@@ -104,6 +112,7 @@ def test_a_segment_without_timestamps_is_dropped_silently(peer: Peer) -> None:
     assert connection.tcb.rcv_ring.length == 0
 
 
+@requirement("RFC7323", "3.2/missing")
 def test_a_rst_needs_no_timestamps(peer: Peer) -> None:
     connection = established(peer, timestamps=(100, 0))
     peer.inject("R", 1)
@@ -116,6 +125,7 @@ def test_a_syn_without_timestamps_is_challenged_all_the_same(peer: Peer) -> None
     peer.expect(".", 1, 1)
 
 
+@requirement("RFC7323", "5.3")
 def test_an_older_timestamp_is_rejected_with_an_ack(peer: Peer) -> None:
     connection = established(peer, timestamps=(100, 0))
     with dropped(peer, DropReason.TCP_PAWS):
@@ -126,6 +136,7 @@ def test_an_older_timestamp_is_rejected_with_an_ack(peer: Peer) -> None:
     assert read(peer, connection) == b"equal"
 
 
+@requirement("RFC7323", "5.2")
 def test_an_old_rst_is_not_rejected_by_its_timestamp(peer: Peer) -> None:
     connection = established(peer, timestamps=(100, 0))
     peer.inject("R.", 1, 1, timestamps=(1, 0))
@@ -140,6 +151,7 @@ def test_empty_segments_with_old_timestamps_are_answered_seldom(peer: Peer) -> N
     assert len(drain(peer)) == 1
 
 
+@requirement("RFC7323", "5.3")
 def test_the_comparison_wraps_around(peer: Peer) -> None:
     connection = established(peer, timestamps=(0xFFFFFFFE, 0))
     peer.inject("P.", 1, 1, b"a", timestamps=(0xFFFFFFFF, 0))
@@ -160,6 +172,7 @@ def test_a_rst_or_syn_does_not_move_the_clock_that_paws_compares_with(peer: Peer
     assert read(peer, connection) == b"data"
 
 
+@requirement("RFC7323", "4.3")
 def test_a_segment_outside_the_window_does_not_move_the_clock(peer: Peer) -> None:
     connection = established(peer, timestamps=(100, 0))
     peer.inject("P.", 1 + (1 << 20), 1, b"x", timestamps=(0x7FFFFFFF, 0))
@@ -168,6 +181,7 @@ def test_a_segment_outside_the_window_does_not_move_the_clock(peer: Peer) -> Non
     assert read(peer, connection) == b"data"
 
 
+@requirement("RFC7323", "5.5")
 def test_after_24_days_of_silence_any_timestamp_is_accepted_and_becomes_the_newest(peer: Peer) -> None:
     connection = established(peer, timestamps=(100, 0))
     peer.advance(24 * DAY_MS - 1)

@@ -119,6 +119,7 @@ def test_an_empty_segment_at_the_right_edge_is_taken(peer: Peer) -> None:
 # The second check: RST (RFC 5961 §3.2).
 
 
+@requirement("RFC5961", "3.2/in-window")
 @pytest.mark.parametrize("seq", [2, 100, WINDOW])
 def test_a_rst_in_the_window_is_challenged(peer: Peer, seq: int) -> None:
     connection = established(peer)
@@ -128,6 +129,7 @@ def test_a_rst_in_the_window_is_challenged(peer: Peer, seq: int) -> None:
     assert state_of(connection) == State.ESTABLISHED
 
 
+@requirement("RFC5961", "3.2/out-of-window")
 @pytest.mark.parametrize("seq", [0, -1, -1000, WINDOW + 2, 1 << 31])
 def test_a_rst_outside_the_window_is_dropped_silently(peer: Peer, seq: int) -> None:
     connection = established(peer)
@@ -137,6 +139,7 @@ def test_a_rst_outside_the_window_is_dropped_silently(peer: Peer, seq: int) -> N
     assert state_of(connection) == State.ESTABLISHED
 
 
+@requirement("RFC5961", "3.2/in-window")
 def test_a_peer_that_is_challenged_can_still_reset(peer: Peer) -> None:
     connection = established(peer)
     peer.inject("R", 100)
@@ -167,6 +170,7 @@ def test_a_rst_is_taken_with_a_closed_window(peer: Peer) -> None:
 # The fourth check: SYN (RFC 5961 §4.2).
 
 
+@requirement("RFC5961", "4.2")
 @pytest.mark.parametrize("flags", ["S", "S.", "SF", "SP."])
 @pytest.mark.parametrize("seq", [-100_000, -3, 0, 1, 500, 100_000])
 def test_a_syn_is_challenged_wherever_it_is(peer: Peer, flags: str, seq: int) -> None:
@@ -177,6 +181,7 @@ def test_a_syn_is_challenged_wherever_it_is(peer: Peer, flags: str, seq: int) ->
     assert connection.tcb.rcv_ring.length == 0
 
 
+@requirement("RFC5961", "7")
 def test_challenges_are_sent_twice_a_second_at_most(peer: Peer) -> None:
     established(peer)
     for seq in range(10):
@@ -189,6 +194,7 @@ def test_challenges_are_sent_twice_a_second_at_most(peer: Peer) -> None:
     peer.expect(".", 1, 1)
 
 
+@requirement("RFC5961", "7")
 def test_challenges_of_a_stack_are_limited(version: int) -> None:
     peer = Peer(version, StackConfig(tcp=TcpConfig(challenge_ack_per_second=3)))
     peer.listen()
@@ -204,6 +210,7 @@ def test_challenges_of_a_stack_are_limited(version: int) -> None:
     peer.expect(".")
 
 
+@requirement("RFC5961", "4.2")
 def test_a_host_that_has_restarted_gets_rid_of_the_old_connection(peer: Peer) -> None:
     """RFC 9293 §3.5.1, Figure 9: half-open connection discovery."""
     established(peer)
@@ -227,6 +234,7 @@ def test_a_segment_without_ack_is_dropped_silently(peer: Peer) -> None:
     assert connection.tcb.rcv_ring.length == 0
 
 
+@requirement("RFC5961", "5.2")
 @pytest.mark.parametrize("ack", [6, 100, 1 << 30])
 def test_an_ack_of_something_not_sent_is_challenged_and_its_data_are_not_taken(peer: Peer, ack: int) -> None:
     connection = established(peer)
@@ -239,6 +247,7 @@ def test_an_ack_of_something_not_sent_is_challenged_and_its_data_are_not_taken(p
     assert connection.tcb.sent.count == 1
 
 
+@requirement("RFC5961", "5.2")
 @requirement("RFC9293", "MAY-12")
 def test_an_ack_older_than_the_largest_window_is_challenged_and_its_data_are_not_taken(peer: Peer) -> None:
     connection = established(peer, window=1000)

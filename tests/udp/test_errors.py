@@ -7,6 +7,7 @@ import errno
 import pytest
 
 from tests.support.raising import raises_errno
+from tests.support.requirement import requirement
 from tests.support.stack_host import (
     HOST,
     PEER,
@@ -36,6 +37,7 @@ def sent_datagram(host: StackHost, endpoint: object, version: int, payload: byte
     return host.only()
 
 
+@requirement("RFC1122", "3.2.2.1")
 @VERSIONS
 def test_a_connected_socket_hears_that_the_port_is_unreachable_once(version: int) -> None:
     host = StackHost()
@@ -193,6 +195,7 @@ def read_error(endpoint: object, size: int = 100, flags: int = 0) -> tuple[bytes
     return bytes(buffer[:count]), source, message_flags, ancillary
 
 
+@requirement("RFC1122", "4.1.3.3")
 def test_a_kept_error_has_the_payload_the_destination_and_who_reported_it() -> None:
     host = StackHost()
     endpoint = host.udp(4, receive_errors=True)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.frames import append_partial
 from tests.support.raising import raises_errno
+from tests.support.requirement import requirement
 from tests.support.stack_host import HOST, PEER, StackHost, all_taken, datagram, packet, taken
 from ustack.address import ANY_IPV6, map_ipv4, parse_address
 from ustack.burst import Burst
@@ -25,6 +26,8 @@ ALL_HOSTS = parse_address("224.0.0.1")
 ALL_NODES = parse_address("ff02::1")
 
 
+@requirement("RFC768", "user-interface")
+@requirement("RFC768", "fields/destination-port")
 @VERSIONS
 @PATHS
 def test_datagrams_come_out_whole_in_order_and_with_their_source(version: int, fast_path: bool) -> None:
@@ -74,6 +77,8 @@ def test_an_empty_buffer_takes_an_empty_datagram_without_truncation() -> None:
 # Checks.
 
 
+@requirement("RFC1122", "4.1.3.4")
+@requirement("RFC768", "fields/checksum")
 @VERSIONS
 @PATHS
 def test_a_wrong_checksum_is_a_drop(version: int, fast_path: bool) -> None:
@@ -86,6 +91,8 @@ def test_a_wrong_checksum_is_a_drop(version: int, fast_path: bool) -> None:
     assert all_taken(endpoint) == [b"flow is known now"]
 
 
+@requirement("RFC8200", "8.1")
+@requirement("RFC768", "fields/checksum-zero")
 @PATHS
 def test_over_ipv4_no_checksum_is_fine_and_over_ipv6_it_is_a_drop(fast_path: bool) -> None:
     host = StackHost(fast_path=fast_path)
@@ -97,6 +104,7 @@ def test_over_ipv4_no_checksum_is_fine_and_over_ipv6_it_is_a_drop(fast_path: boo
     assert host.drops() == {DropReason.UDP_NO_CHECKSUM: 1}
 
 
+@requirement("RFC768", "fields/length")
 @VERSIONS
 @pytest.mark.parametrize("length", [0, 7, 21, 65535])
 def test_a_length_that_does_not_fit_is_a_drop(version: int, length: int) -> None:
@@ -118,6 +126,7 @@ def test_a_header_that_is_cut_is_a_drop(version: int) -> None:
     assert host.drops() == {DropReason.TRUNCATED: 8}
 
 
+@requirement("RFC768", "fields/length")
 @VERSIONS
 def test_bytes_beyond_the_udp_length_are_not_data(version: int) -> None:
     host = StackHost()
@@ -139,6 +148,9 @@ def test_a_checksum_that_the_device_vouches_for_is_not_looked_at() -> None:
 # Who gets it.
 
 
+@requirement("RFC1122", "4.1.3.1")
+@requirement("RFC1122", "3.2.2.1")
+@requirement("RFC768", "fields/destination-port")
 @VERSIONS
 def test_nobody_at_the_port_is_a_port_unreachable_and_a_drop(version: int) -> None:
     host = StackHost()
@@ -231,6 +243,7 @@ def test_a_connected_socket_hears_only_its_remote_endpoint(fast_path: bool) -> N
     assert host.drops() == {DropReason.UDP_NO_PORT: 2}
 
 
+@requirement("RFC768", "fields/source-port")
 def test_a_datagram_from_port_zero_arrives_but_cannot_be_answered() -> None:
     host = StackHost()
     endpoint = host.udp(port=53)
@@ -385,6 +398,10 @@ def control(version: int, socket_version: int, destination: bytes | None = None)
     return found
 
 
+@requirement("RFC1122", "4.1.3.5")
+@requirement("RFC1122", "3.4")
+@requirement("RFC1122", "3.2.1.6")
+@requirement("RFC768", "ip-interface")
 def test_an_ipv4_socket_is_told_ttl_tos_and_destination() -> None:
     info = b"\x02\0\0\0" + HOST[4] + HOST[4]
     assert control(4, 4) == [(0, 8, info), (0, 2, b"\x21\0\0\0"), (0, 1, b"\xb8")]
@@ -395,6 +412,7 @@ def test_a_broadcasts_packet_info_names_our_own_address_too() -> None:
     assert control(4, 4, BROADCAST)[0] == (0, 8, info)
 
 
+@requirement("RFC8200", "7")
 def test_an_ipv6_socket_is_told_hop_limit_traffic_class_and_destination() -> None:
     info = HOST[6] + b"\x02\0\0\0"
     assert control(6, 6) == [(41, 50, info), (41, 52, b"\x21\0\0\0"), (41, 67, b"\xb8\0\0\0")]

@@ -7,6 +7,7 @@ import errno
 import pytest
 
 from tests.support.raising import raises_errno
+from tests.support.requirement import requirement
 from tests.support.stack_host import HOST, PEER, StackHost, all_taken, datagram
 from ustack.address import ANY_IPV4, ANY_IPV6, BROADCAST_IPV4, LOOPBACK_IPV4, LOOPBACK_IPV6, parse_address
 from ustack.config import StackConfig
@@ -31,6 +32,7 @@ def parts(packet: bytes) -> tuple[bytes, int, bytes, int, bytes]:
     return header.source, found.source_port, header.destination, found.destination_port, transport[8:]
 
 
+@requirement("RFC768", "fields/checksum")
 @VERSIONS
 @pytest.mark.parametrize("payload", [b"", b"x", b"payload", bytes(1400)])
 def test_a_datagram_leaves_with_right_addresses_ports_and_checksum(version: int, payload: bytes) -> None:
@@ -49,6 +51,7 @@ def test_any_contiguous_buffer_can_be_sent(version: int) -> None:
         assert parts(host.only())[4] == b"abcd"
 
 
+@requirement("RFC768", "fields/checksum-zero")
 @VERSIONS
 def test_a_computed_checksum_of_zero_is_sent_as_all_ones(version: int) -> None:
     host = StackHost()
@@ -62,6 +65,8 @@ def test_a_computed_checksum_of_zero_is_sent_as_all_ones(version: int) -> None:
     assert host.only()[-4:-2] == b"\xff\xff"
 
 
+@requirement("RFC1122", "4.1.3.4")
+@requirement("RFC768", "fields/checksum-zero")
 def test_so_no_check_leaves_the_checksum_out_over_ipv4_only() -> None:
     host = StackHost()
     for version in (4, 6):
@@ -70,6 +75,7 @@ def test_so_no_check_leaves_the_checksum_out_over_ipv4_only() -> None:
         assert (host.only()[-6:-4] == b"\0\0") == (version == 4)
 
 
+@requirement("RFC768", "user-interface")
 @VERSIONS
 def test_the_first_send_binds_an_ephemeral_port_for_good(version: int) -> None:
     host = StackHost()
@@ -206,6 +212,9 @@ def test_a_failed_send_leaves_nothing_behind_but_the_port() -> None:
 # Options.
 
 
+@requirement("RFC8200", "7")
+@requirement("RFC1122", "3.2.1.6")
+@requirement("RFC768", "ip-interface")
 @VERSIONS
 def test_options_show_in_the_ip_header(version: int) -> None:
     host = StackHost()
@@ -251,6 +260,7 @@ def test_multicast_goes_one_hop_unless_told_otherwise() -> None:
     assert host.sent() == []
 
 
+@requirement("RFC1122", "3.3.3")
 @VERSIONS
 def test_a_long_datagram_is_fragmented(version: int) -> None:
     host = StackHost()

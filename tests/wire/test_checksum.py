@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.octets import naive_sum
+from tests.support.requirement import requirement
 from tests.support.wire_strategies import ADDRESS_PAIR, OCTET, WORD
 from ustack.wire.checksum import internet_checksum, pseudo_header_sum, sum_words, update
 
@@ -34,6 +35,7 @@ def test_sums_of_parts_go_on_from_each_other(first: bytes, second: bytes) -> Non
     assert sum_words(second, sum_words(first)) == sum_words(first + second)
 
 
+@requirement("RFC8200", "8.1")
 @given(ADDRESS_PAIR, OCTET, st.integers(0, 2**17))
 def test_the_pseudo_header_is_the_one_of_the_rfcs(addresses: tuple[bytes, bytes], protocol: int, length: int) -> None:
     if len(addresses[0]) == 4:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.requirement import requirement
 from tests.support.wire_strategies import IPV6_ADDRESS, OCTET, PAYLOAD
 from ustack.drops import Drop, DropReason
 from ustack.wire import icmpv6, ipv6
@@ -32,6 +33,7 @@ def test_any_flipped_bit_is_noticed(position: int) -> None:
     assert reason_of(data) is DropReason.ICMP_CHECKSUM
 
 
+@requirement("RFC4443", "2.3")
 def test_the_checksum_covers_the_addresses() -> None:
     data = icmpv6.build_echo_request(SOURCE, DESTINATION, 1, 2)
     assert reason_of(data, SOURCE, DESTINATION[:-1] + b"\x03") is DropReason.ICMP_CHECKSUM

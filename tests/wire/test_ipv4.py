@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support.dropping import outcome_of
 from tests.support.octets import naive_sum
+from tests.support.requirement import requirement
 from tests.support.wire_strategies import IPV4_ADDRESS, IPV4_OPTIONS, OCTET, WORD
 from ustack.drops import Drop, DropReason, ParameterProblem
 from ustack.wire import ipv4
@@ -56,6 +57,7 @@ def test_every_field_is_read_from_its_place() -> None:
     assert header.payload_length == 8
 
 
+@requirement("RFC791", "3.1/flags")
 def test_the_reserved_flag_is_ignored() -> None:
     data = packet()
     data[6] |= 0x80
@@ -63,6 +65,7 @@ def test_the_reserved_flag_is_ignored() -> None:
     assert (header.dont_fragment, header.more_fragments, header.fragment_offset) == (False, False, 0)
 
 
+@requirement("RFC791", "3.1/flags")
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [({}, False), ({"more_fragments": True}, True), ({"fragment_offset": 8}, True), ({"dont_fragment": True}, False)],
@@ -83,6 +86,7 @@ def test_another_version_is_not_ip_here(version: int) -> None:
     assert reason_of(with_checksum(data)) is DropReason.NOT_IP
 
 
+@requirement("RFC791", "3.1/ihl")
 @pytest.mark.parametrize("words", [0, 1, 4])
 def test_a_header_length_under_20_is_dropped(words: int) -> None:
     data = packet()
@@ -90,12 +94,14 @@ def test_a_header_length_under_20_is_dropped(words: int) -> None:
     assert reason_of(data) is DropReason.IP_HEADER_LENGTH
 
 
+@requirement("RFC791", "3.1/ihl")
 def test_a_header_longer_than_the_packet_is_dropped() -> None:
     data = packet(b"")
     data[0] = 0x46
     assert reason_of(data) is DropReason.IP_HEADER_LENGTH
 
 
+@requirement("RFC791", "3.1/total-length")
 @pytest.mark.parametrize("total", [0, 19, 23, 28, 65535])
 def test_a_total_length_that_does_not_fit_is_dropped(total: int) -> None:
     data = packet(b"abc", options=b"\x01")
@@ -104,10 +110,12 @@ def test_a_total_length_that_does_not_fit_is_dropped(total: int) -> None:
     assert reason_of(with_checksum(data)) is DropReason.IP_TOTAL_LENGTH
 
 
+@requirement("RFC791", "3.1/total-length")
 def test_bytes_beyond_the_total_length_are_let_be() -> None:
     assert ipv4.parse(packet(b"abc") + b"padding").payload_length == 3
 
 
+@requirement("RFC791", "3.1/checksum")
 @pytest.mark.parametrize("position", range(24))
 def test_any_flipped_bit_of_the_header_is_noticed(position: int) -> None:
     data = packet(options=b"\x94\x04\x00\x00")
@@ -133,6 +141,7 @@ def test_a_quoted_header_may_be_cut_and_altered_by_routers() -> None:
     assert reason_of(data) is DropReason.IP_TOTAL_LENGTH
 
 
+@requirement("RFC791", "3.1/padding")
 def test_options_are_padded_to_32_bits() -> None:
     header = ipv4.parse(packet(options=b"\x01\x01\x01\x01\x01"))
     assert (header.header_length, header.options) == (28, b"\x01\x01\x01\x01\x01\x00\x00\x00")
@@ -176,6 +185,7 @@ def test_parsing_gives_back_what_was_built(required: Any, fields: dict[str, Any]
 
 
 class TestOptions:
+    @requirement("RFC791", "3.1/options")
     def test_end_of_list_ends_and_no_operation_pads(self) -> None:
         options = ipv4.parse_options(b"\x01\x94\x04\x00\x07\x01\x00\x83\xff\xff")
         assert [(option.kind, option.data, option.offset) for option in options] == [(148, b"\x00\x07", 21)]
@@ -187,6 +197,7 @@ class TestOptions:
         assert kinds == [131, 137]
         assert set(kinds) == ipv4.SOURCE_ROUTES
 
+    @requirement("RFC791", "3.1/options")
     def test_an_unknown_option_is_kept_and_not_judged(self) -> None:
         (option,) = ipv4.parse_options(ipv4.build_option(0x9E, b"whatever"))
         assert (option.kind, option.data) == (0x9E, b"whatever")

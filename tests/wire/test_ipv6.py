@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.requirement import requirement
 from tests.support.wire_strategies import IPV6_ADDRESS, OCTET, WORD
 from ustack.drops import Drop, DropReason
 from ustack.wire import ipv6
@@ -50,6 +51,7 @@ def test_another_version_is_not_ip_here(version: int) -> None:
     assert reason_of(data) is DropReason.NOT_IP
 
 
+@requirement("RFC8200", "3")
 def test_a_payload_length_beyond_the_packet_is_dropped() -> None:
     assert reason_of(packet()[:-1]) is DropReason.IP_TOTAL_LENGTH
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.dropping import outcome_of
+from tests.support.requirement import requirement
 from tests.support.wire_strategies import IPV6_OPTIONS, LONG, OCTET, PAYLOAD, extension_headers
 from ustack.drops import Drop, DropReason, ParameterProblem
 from ustack.wire import ipv6, ipv6_ext
@@ -45,6 +46,7 @@ class TestWalk:
     def test_without_extension_headers_it_ends_at_once(self, protocol: int) -> None:
         assert walk(protocol, DATA) == ExtensionChain(protocol, 40, ipv6.NEXT_HEADER_OFFSET)
 
+    @requirement("RFC8200", "4/order")
     def test_it_goes_over_every_header_in_the_recommended_order(self) -> None:
         parts = [
             hop_by_hop(next_header=DESTINATION_OPTIONS),
@@ -76,6 +78,7 @@ class TestWalk:
         assert (problem.reason, problem.code, problem.pointer) == (DropReason.IPV6_EXTENSION, 1, 40)
         assert problem.unless_multicast
 
+    @requirement("RFC8200", "4/order")
     def test_the_other_headers_may_come_in_any_order_and_often(self) -> None:
         chain = destination_options(next_header=ROUTING)
         chain += ipv6_ext.build_routing(DESTINATION_OPTIONS, 4, 0, bytes(4))
@@ -114,6 +117,7 @@ class TestWalk:
 
 
 class TestOptions:
+    @requirement("RFC8200", "4.3")
     def test_router_alert_is_understood(self) -> None:
         assert walk(HOP_BY_HOP, hop_by_hop((5, b"\x00\x07"))).router_alert == 7
         assert walk(HOP_BY_HOP, hop_by_hop()).router_alert is None
@@ -166,6 +170,7 @@ class TestOptions:
     def test_a_router_alert_of_another_length_is_skipped_as_unknown(self) -> None:
         assert walk(HOP_BY_HOP, hop_by_hop((5, b"\x00\x07\x00"))).router_alert is None
 
+    @requirement("RFC8200", "4.6")
     @given(IPV6_OPTIONS)
     def test_built_options_are_found_again_before_the_padding(self, options: list[tuple[int, bytes]]) -> None:
         built = ipv6_ext.build_hop_by_hop(UDP, options)

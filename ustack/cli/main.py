@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from ustack import __version__
-from ustack.cli import demo, doctor, drops, nc, ns, ping, serve, ss
+from ustack.cli import conformance, demo, doctor, drops, nc, ns, ping, serve, ss
 from ustack.cli.output import CommandError, say
 
 COMMANDS = {
@@ -25,6 +25,7 @@ COMMANDS = {
     "ss": ss,
     "drops": drops,
     "doctor": doctor,
+    "conformance": conformance,
 }
 """Each module has `add_arguments(parser)` and `run(arguments) -> status`; its docstring's first line is its help."""
 
