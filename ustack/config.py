@@ -70,6 +70,17 @@ class TcpConfig:
     rto_min_ns: int = 200 * MILLISECOND
     rto_max_ns: int = 120 * SECOND
     delayed_ack_ns: int = 40 * MILLISECOND
+    ecn: int = 2
+    """0: no ECN; what an active open asks for and a passive one grants: 1 classic and classic, 2 nothing and classic,
+    3 Accurate ECN and that, 4 classic and accurate, 5 nothing and accurate."""
+    ecn_fallback: bool = True
+    """SYNs that get lost again and again lose their ECN flags, and paths that mangle codepoints get none (RFC 3168
+    §6.1.1.1)."""
+    ecn_option: int = 2
+    """The option of Accurate ECN: 0 never, 1 as seldom as RFC 9768 allows, 2 wherever there is room, 3 even if ACKs
+    with it seem to get lost."""
+    ecn_option_beacon: int = 3
+    """With `ecn_option` 1: the option leaves at least so many times a round trip."""
     syn_retries: int = 7
     """R2 for a SYN: with back-off 247 s.  Linux has 6, 127 s; RFC 9293 §3.8.3 asks for 3 minutes (MUST-23)."""
     synack_retries: int = 5

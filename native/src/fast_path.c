@@ -77,12 +77,23 @@ static int data_fits(const struct tcb *tcb, const struct packet *packet)
            length <= tcb->rcv_ring.capacity - tcb->rcv_ring.length;
 }
 
+/* What only Python counts: congestion marks, and data that are probably sent again for not being
+ * ECN-capable as earlier ones were. */
+static int ecn_is_ordinary(const struct tcb *tcb, const struct packet *packet)
+{
+    uint8_t codepoint = packet->traffic_class & ECN_CE;
+    if (codepoint == NOT_ECT && packet->payload_length > 0) {
+        return tcb->ecn_mode == ECN_NONE || (tcb->ecn_flags & ECN_SEEN) == 0;
+    }
+    return codepoint != ECN_CE;
+}
+
 static int is_ordinary(const struct tcb *tcb, const struct packet *packet)
 {
     return tcb->slow_path_reasons == 0 && (packet->flags & ~FLAG_PSH) == FLAG_ACK &&
            packet->reserved == 0 && !packet->other_options && packet->seq == tcb->rcv_nxt &&
-           timestamps_are_ordinary(tcb, packet) && ack_is_ordinary(tcb, packet) &&
-           state_stays(tcb, packet) && data_fits(tcb, packet);
+           ecn_is_ordinary(tcb, packet) && timestamps_are_ordinary(tcb, packet) &&
+           ack_is_ordinary(tcb, packet) && state_stays(tcb, packet) && data_fits(tcb, packet);
 }
 
 /* acknowledgment._advance */
@@ -153,6 +164,19 @@ static void take_data(struct tcb *tcb, const struct packet *packet, uint64_t now
     tcb->events |= EVENT_READABLE;
 }
 
+/* ecn.count_arrival */
+static void count_codepoint(struct tcb *tcb, const struct packet *packet)
+{
+    uint8_t codepoint = packet->traffic_class & ECN_CE;
+    tcb->ecn_last_received = codepoint;
+    if (codepoint != NOT_ECT) {
+        tcb->received_ecn_bytes[codepoint - 1] += packet->payload_length;
+        if (tcb->ecn_mode != ECN_CLASSIC || packet->payload_length > 0) {
+            tcb->ecn_flags |= ECN_SEEN;
+        }
+    }
+}
+
 static int take_segment(struct fast_path *path, struct tcb *tcb, const struct packet *packet,
                         uint8_t interface, uint64_t now_ns)
 {
@@ -170,6 +194,7 @@ static int take_segment(struct fast_path *path, struct tcb *tcb, const struct pa
     }
     tcb->last_received_ns = tcb->last_ack_received_ns = now_ns;
     tcb->probes_sent = 0;
+    count_codepoint(tcb, packet);
     if (packet->ack != tcb->snd_una) {
         take_acknowledgment(tcb, packet->ack, now_ns);
     }

@@ -23,7 +23,7 @@ struct plan {
     uint32_t piece;         /* payload bytes of one frame, at most */
     uint16_t window;
     uint16_t urgent;
-    uint8_t flags;
+    uint16_t flags;
 };
 
 /* One frame: `length` payload bytes, `offset` after the first of the plan. */
@@ -40,12 +40,15 @@ static uint32_t parts(uint32_t length, uint32_t part)
 }
 
 /* Whether the device cuts super-segments of this family itself. A frame with urgent data is cut
- * here: the pointer differs by segment. */
+ * here: the pointer differs by segment; and one with CWR as a bit of a counter, for devices leave
+ * it on the first segment only. */
 static int device_cuts(const struct plan *plan)
 {
     uint32_t needed = OFFLOAD_CHECKSUM | (plan->tcb->version == 4 ? OFFLOAD_TSO4 : OFFLOAD_TSO6);
+    int counter = plan->tcb->ecn_mode == ECN_ACCURATE && (plan->flags & TCP_FLAG_CWR) != 0;
 
-    return (plan->burst->offload & needed) == needed && (plan->flags & TCP_FLAG_URG) == 0;
+    return (plan->burst->offload & needed) == needed && (plan->flags & TCP_FLAG_URG) == 0 &&
+           !counter;
 }
 
 /* Choose the sizes of segments and frames. */
@@ -78,7 +81,7 @@ static void write_ipv4(const struct plan *plan, const struct piece *piece, uint8
     const struct tcb *tcb = plan->tcb;
 
     header[0] = 0x45;
-    header[IPV4_TRAFFIC_CLASS] = tcb->traffic_class;
+    header[IPV4_TRAFFIC_CLASS] = tcb->traffic_class | tcb->ecn_codepoint;
     store16(header + IPV4_TOTAL_LENGTH, (uint16_t)(plan->header_length + piece->length));
     store16(header + IPV4_IDENTIFICATION, piece->ip_id);
     store16(header + IPV4_FRAGMENT, tcb->dont_fragment ? IPV4_DONT_FRAGMENT : 0);
@@ -94,8 +97,9 @@ static void write_ipv6(const struct plan *plan, const struct piece *piece, uint8
 {
     const struct tcb *tcb = plan->tcb;
     uint32_t payload_length = plan->header_length - IPV6_HEADER + piece->length;
+    uint32_t traffic_class = tcb->traffic_class | tcb->ecn_codepoint;
 
-    store32(header, 6U << 28 | (uint32_t)tcb->traffic_class << 20 | (tcb->flow_label & 0xFFFFF));
+    store32(header, 6U << 28 | traffic_class << 20 | (tcb->flow_label & 0xFFFFF));
     store16(header + IPV6_PAYLOAD_LENGTH, (uint16_t)payload_length);
     header[IPV6_NEXT_HEADER] = PROTOCOL_TCP;
     header[IPV6_HOP_LIMIT] = tcb->ttl;
@@ -103,14 +107,15 @@ static void write_ipv6(const struct plan *plan, const struct piece *piece, uint8
     memcpy(header + IPV6_DESTINATION, tcb->remote_address, 16);
 }
 
-/* The flags of one frame: SYN and CWR on the first, PSH and FIN on the last, URG as far as the
- * urgent data goes. */
-static uint8_t piece_flags(const struct plan *plan, const struct piece *piece)
+/* The flags of one frame: SYN and the classic CWR on the first, PSH and FIN on the last, URG as far
+ * as the urgent data goes. */
+static uint16_t piece_flags(const struct plan *plan, const struct piece *piece)
 {
     int flags = plan->flags;
 
     if (piece->offset > 0) {
-        flags &= ~(TCP_FLAG_SYN | TCP_FLAG_CWR);
+        flags &=
+            plan->tcb->ecn_mode == ECN_ACCURATE ? ~TCP_FLAG_SYN : ~(TCP_FLAG_SYN | TCP_FLAG_CWR);
         if (plan->urgent <= piece->offset) {
             flags &= ~TCP_FLAG_URG;
         }
@@ -118,7 +123,7 @@ static uint8_t piece_flags(const struct plan *plan, const struct piece *piece)
     if (piece->offset + piece->length < plan->length) {
         flags &= ~(TCP_FLAG_PSH | TCP_FLAG_FIN);
     }
-    return (uint8_t)flags;
+    return (uint16_t)flags;
 }
 
 /* The sequence number of a frame's first payload byte is behind the SYN, that of the frame with the
@@ -133,14 +138,13 @@ static uint32_t piece_seq(const struct plan *plan, const struct piece *piece)
 static void write_tcp(const struct plan *plan, const struct piece *piece, uint8_t *header)
 {
     uint32_t header_length = TCP_HEADER + plan->options_length;
-    uint8_t flags = piece_flags(plan, piece);
+    uint16_t flags = piece_flags(plan, piece);
 
     store16(header, plan->tcb->local_port);
     store16(header + 2, plan->tcb->remote_port);
     store32(header + TCP_SEQ, piece_seq(plan, piece));
     store32(header + TCP_ACK, plan->ack);
-    header[TCP_DATA_OFFSET] = (uint8_t)(header_length / 4 << 4);
-    header[TCP_FLAGS] = flags;
+    store16(header + TCP_DATA_OFFSET, (uint16_t)(header_length / 4 << 12 | flags));
     store16(header + TCP_WINDOW, plan->window);
     store16(header + TCP_CHECKSUM, 0);
     store16(header + TCP_URGENT_POINTER,
@@ -227,7 +231,7 @@ static void build_frames(const struct plan *plan)
     } while (piece.offset < plan->length);
 }
 
-int segment_build(struct burst *burst, struct tcb *tcb, uint32_t seq, uint32_t ack, uint8_t flags,
+int segment_build(struct burst *burst, struct tcb *tcb, uint32_t seq, uint32_t ack, uint16_t flags,
                   uint16_t window, uint16_t urgent, const uint8_t *options, uint32_t options_length,
                   uint32_t length)
 {

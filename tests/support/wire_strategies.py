@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ustack.wire import icmpv4, icmpv6, igmp, ipv4, ipv6, ipv6_ext, mld, tcp, tcp_options, udp
 from ustack.wire.group_record import GroupRecord
-from ustack.wire.tcp_options import TcpOptions
+from ustack.wire.tcp_options import AccurateEcn, TcpOptions
 
 OCTET = st.integers(0, 2**8 - 1)
 WORD = st.integers(0, 2**16 - 1)
@@ -16,8 +16,11 @@ IPV6_ADDRESS = st.binary(min_size=16, max_size=16)
 PAYLOAD = st.binary(max_size=40)
 ADDRESS_PAIR = st.one_of(st.tuples(IPV4_ADDRESS, IPV4_ADDRESS), st.tuples(IPV6_ADDRESS, IPV6_ADDRESS))
 
-KNOWN_TCP_OPTIONS = {0, 1, 2, 3, 4, 5, 8, 19, 28, 34}
+KNOWN_TCP_OPTIONS = {0, 1, 2, 3, 4, 5, 8, 19, 28, 34, 172, 174}
 UNKNOWN_TCP_OPTION = st.tuples(OCTET.filter(lambda kind: kind not in KNOWN_TCP_OPTIONS), st.binary(max_size=6))
+ACCURATE_ECN = st.builds(
+    AccurateEcn, st.sampled_from((172, 174)), st.lists(st.integers(0, 2**24 - 1), max_size=3).map(tuple)
+)
 TCP_OPTIONS = st.builds(
     TcpOptions,
     mss=st.none() | WORD,
@@ -29,6 +32,7 @@ TCP_OPTIONS = st.builds(
     | st.sampled_from((0, 4, 6, 8, 10, 12, 14, 16)).flatmap(lambda size: st.binary(min_size=size, max_size=size)),
     user_timeout=st.none() | WORD,
     md5=st.none() | st.binary(min_size=16, max_size=16),
+    accurate_ecn=st.none() | ACCURATE_ECN,
     unknown=st.lists(UNKNOWN_TCP_OPTION, max_size=3).map(tuple),
 )
 FITTING_TCP_OPTIONS = TCP_OPTIONS.filter(lambda options: len(tcp_options.build(options)) <= 40)

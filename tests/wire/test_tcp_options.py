@@ -8,7 +8,7 @@ from tests.support.dropping import outcome_of
 from tests.support.wire_strategies import TCP_OPTIONS
 from ustack.drops import Drop, DropReason
 from ustack.wire import tcp_options
-from ustack.wire.tcp_options import TcpOptions, build, parse_options
+from ustack.wire.tcp_options import AccurateEcn, TcpOptions, build, parse_options
 
 MD5 = bytes(range(16))
 
@@ -33,6 +33,11 @@ MD5 = bytes(range(16))
         ("2202", TcpOptions(fast_open_cookie=b"")),
         ("2206deadbeef", TcpOptions(fast_open_cookie=b"\xde\xad\xbe\xef")),
         ("2212" + MD5.hex(), TcpOptions(fast_open_cookie=MD5)),
+        ("ac02", TcpOptions(accurate_ecn=AccurateEcn(172, ()))),
+        ("ae05000001", TcpOptions(accurate_ecn=AccurateEcn(174, (1,)))),
+        ("ac0b000001fffffe000003", TcpOptions(accurate_ecn=AccurateEcn(172, (1, 0xFFFFFE, 3)))),
+        ("ae060000017f", TcpOptions(accurate_ecn=AccurateEcn(174, (1,)))),
+        ("ae0f" + "000001" * 4 + "ff", TcpOptions(accurate_ecn=AccurateEcn(174, (1, 1, 1)))),
         ("fe04f989", TcpOptions(unknown=((254, b"\xf9\x89"),))),
         ("1e02", TcpOptions(unknown=((30, b""),))),
     ],

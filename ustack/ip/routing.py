@@ -20,6 +20,35 @@ DEFAULT_IPV6 = Prefix(ANY_IPV6, 0)
 
 
 @dataclass(frozen=True, slots=True)
+class RouteMetrics:
+    """What is known of a route besides its next hop: what `ip route` calls its attributes.  0 is: not given."""
+
+    mtu: int = 0
+    mtu_locked: bool = False
+    """Nothing that is learned of the path changes it, and packets may be fragmented on their way."""
+    advmss: int = 0
+    """The MSS that is announced to those behind the route."""
+    initcwnd: int = 0
+    """The initial congestion window in segments."""
+    initrwnd: int = 0
+    """The first window that is offered, in segments."""
+    ecn: bool = False
+    """Ask for ECN, and grant it, whatever the configuration says."""
+    rto_min_ns: int = 0
+    quickack: bool = False
+    """Acknowledge at once, always."""
+    congctl: str = ""
+    """The congestion controller."""
+    window: int = 0
+    """The largest window to offer, in bytes."""
+    ssthresh: int = 0
+    """The initial slow-start threshold in segments."""
+
+
+NO_METRICS = RouteMetrics()
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """A way to the addresses of `prefix`.
 
@@ -35,6 +64,7 @@ class Route:
     source: bytes | None = None
     mtu: int | None = None
     reject: int = 0
+    metrics: RouteMetrics = NO_METRICS
 
 
 class RoutingTable:

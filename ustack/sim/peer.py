@@ -33,14 +33,16 @@ _LETTERS = {
     "U": tcp.URG,
     "E": tcp.ECE,
     "W": tcp.CWR,
+    "A": tcp.AE,
 }
+_ACE_SHIFT = 6
 
 
 def parse_flags(text: str) -> int:
-    """The flags byte of packetdrill's letters, such as `S.` for SYN,ACK."""
+    """The flags of packetdrill's letters, such as `S.` for SYN,ACK; a digit is the number that AE, CWR and ECE make."""
     value = 0
     for letter in text:
-        value |= _LETTERS[letter]
+        value |= int(letter) << _ACE_SHIFT if letter.isdigit() else _LETTERS[letter]
     return value
 
 
@@ -154,12 +156,14 @@ class Peer:
         urgent_pointer: int = 0,
         gso_size: int = 0,
         raw_options: bytes | None = None,
+        traffic_class: int = 0,
         **options: Any,
     ) -> None:
         """Let a segment arrive now, with `gso_size` a super-segment; options by the names of `TcpOptions`."""
         packet = self.segment(
-            flags, seq, ack, payload, window=window, urgent_pointer=urgent_pointer, raw_options=raw_options, **options
-        )
+            flags, seq, ack, payload, window=window, urgent_pointer=urgent_pointer, raw_options=raw_options,
+            traffic_class=traffic_class, **options,
+        )  # fmt: skip
         self.arrive([packet], gso_size)
 
     def segment(
@@ -172,6 +176,7 @@ class Peer:
         window: int = 65535,
         urgent_pointer: int = 0,
         raw_options: bytes | None = None,
+        traffic_class: int = 0,
         **options: Any,
     ) -> bytes:
         """The whole IP packet of a segment; `raw_options` are the bytes of the options, whatever they say."""
@@ -189,13 +194,13 @@ class Peer:
             pseudo=(self.remote, self.local),
         )
         self.note("<", f"{flags} {seq}:{seq + len(payload)}({len(payload)}) ack {ack} win {window}")
-        return self.packet(header + payload)
+        return self.packet(header + payload, traffic_class)
 
-    def packet(self, transport: bytes) -> bytes:
+    def packet(self, transport: bytes, traffic_class: int = 0) -> bytes:
         """An IP packet from the peer to the stack."""
-        if self.version == 4:
-            return ipv4.build(self.remote, self.local, IPPROTO_TCP, len(transport)) + transport
-        return ipv6.build(self.remote, self.local, IPPROTO_TCP, len(transport)) + transport
+        build = ipv4.build if self.version == 4 else ipv6.build
+        header = build(self.remote, self.local, IPPROTO_TCP, len(transport), traffic_class=traffic_class)
+        return header + transport
 
     def arrive(self, packets: list[bytes], gso_size: int = 0) -> None:
         """Let IP packets arrive in one burst; with `gso_size` each is a super-segment, as a device has joined it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ustack.endpoint import WRITABLE
 from ustack.native import ffi, lib
-from ustack.tcp import output, recovery, sequence, timestamps, window
+from ustack.tcp import ecn, output, recovery, sequence, timestamps, window
 from ustack.tcp.segment import Segment
 from ustack.wire.tcp import FIN, SYN
 
@@ -23,6 +23,7 @@ def process(connection: Connection, segment: Segment, now: int) -> None:
     una: int = tcb.snd_una
     newly = sequence.gt(segment.ack, una)
     before: int = tcb.sent.segments
+    delivered: int = tcb.delivered
     if newly:
         if tcb.ca_state and segment.options.timestamps is not None:
             connection.echoed_rtt_ns = timestamps.round_trip(tcb, segment.options.timestamps[1], now)
@@ -36,6 +37,8 @@ def process(connection: Connection, segment: Segment, now: int) -> None:
             connection.wants_slow_path(lib.SLOW_WINDOW, not tcb.snd_wnd)
             if was_closed:
                 recovery.on_window_opened(connection, now)
+    if ecn.ack_arrives(connection, segment, tcb.delivered - delivered, sequence.distance(una, tcb.snd_una)):
+        recovery.on_congestion_echo(connection, now)
     if newly:
         recovery.on_acknowledged(connection, before - tcb.sent.segments, now)
     elif (

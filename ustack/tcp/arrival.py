@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from ustack.drops import Drop, DropReason
 from ustack.native import ffi, lib
-from ustack.tcp import arrival_synchronized, opening, output, reset, retransmission, segment_size, sequence, timestamps
+from ustack.tcp import (
+    arrival_synchronized,
+    ecn,
+    opening,
+    output,
+    reset,
+    retransmission,
+    segment_size,
+    sequence,
+    timestamps,
+)
 from ustack.tcp import options as tcp_options
 from ustack.tcp.state import ESTABLISHED, SYN_RECEIVED, SYN_SENT, change_state
 from ustack.wire.tcp import ACK, FIN, RST, SYN
@@ -88,6 +98,10 @@ def _take_syn(connection: Connection, segment: Segment, now: int) -> None:
     tcb.rcv_nxt = tcb.rcv_up = sequence.add(segment.seq, 1)
     tcp_options.agree(connection, segment.options, offered=True)
     tcb.ts_recent_ns = now
+    if segment.flags & ACK:
+        ecn.syn_ack_arrives(connection, segment)
+    else:
+        ecn.crossed_syn_arrives(connection, segment)
     segment_size.size_segments(connection, now)
 
 

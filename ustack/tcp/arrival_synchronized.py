@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Any
 from ustack.drops import Drop, DropReason
 from ustack.endpoint import READ_HANGUP, READABLE
 from ustack.native import ffi, lib
-from ustack.tcp import acknowledgment, challenge, opening, output, receive_queue, reset, sequence, timeouts, timestamps
+from ustack.tcp import (
+    accecn,
+    acknowledgment,
+    challenge,
+    ecn,
+    opening,
+    output,
+    receive_queue,
+    reset,
+    sequence,
+    timeouts,
+    timestamps,
+)
 from ustack.tcp.state import (
     CLOSE_WAIT,
     CLOSED,
@@ -43,6 +55,8 @@ def segment_arrives(connection: Connection, segment: Segment, now: int) -> None:
     check_rst(connection, segment, now)
     check_security(connection, segment)
     check_syn(connection, segment, now)
+    if tcb.state != SYN_RECEIVED:
+        ecn.count_arrival(connection, segment)
     check_ack(connection, segment, now)
     if tcb.state != TIME_WAIT or segment.flags & FIN:
         take_content(connection, segment, now)
@@ -74,7 +88,7 @@ def check_sequence(connection: Connection, segment: Segment, now: int) -> None:
     if segment.flags & (RST | SYN):
         return
     if segment.options.timestamps is not None and tcb.timestamps:
-        timestamps.update_recent(tcb, segment.options.timestamps[0], segment.seq, now)
+        timestamps.update_recent(tcb, segment, now)
     trim(tcb, segment)
 
 
@@ -89,6 +103,7 @@ def _check_simultaneous_open(connection: Connection, segment: Segment, now: int)
         segment.seq = sequence.add(segment.seq, 1)
         segment.flags &= ~SYN
     elif not segment.flags & (ACK | RST):
+        accecn.syn_arrives_again(connection, segment)
         output.send_syn(connection, now)
         raise Drop(DropReason.TCP_OUT_OF_WINDOW, "the SYN again: answered with the same SYN,ACK")
 
@@ -175,6 +190,7 @@ def check_syn(connection: Connection, segment: Segment, now: int) -> None:
     if connection.listener is not None:
         connection.fail(0)
         raise Drop(DropReason.TCP_SYN_IN_WINDOW, "back to LISTEN")
+    accecn.syn_in_window(connection, segment)
     challenge.send_challenge_ack(connection, now)
     raise Drop(DropReason.TCP_SYN_IN_WINDOW)
 
@@ -208,6 +224,7 @@ def _complete_open(connection: Connection, segment: Segment, now: int) -> None:
         raise Drop(DropReason.TCP_BACKLOG_FULL)
     change_state(tcb, ESTABLISHED)
     opening.establish(connection, segment, now)
+    ecn.established(connection, segment)
     if listener is not None:
         listener.established(connection)
     elif connection.fin_queued:

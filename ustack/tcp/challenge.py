@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ustack.config import SECOND
-from ustack.tcp import output
+from ustack.tcp import accecn, output
 from ustack.wire.tcp import SYN
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def answer_unacceptable(connection: Connection, segment: Segment, now: int) -> N
     ping-pong.
     """
     if segment.flags & SYN:
+        if segment.seq == connection.tcb.irs:
+            accecn.syn_in_window(connection, segment)
         send_challenge_ack(connection, now)
     elif segment.length:
         output.send_ack(connection, now)

@@ -21,6 +21,7 @@ from ustack.endpoint import (
     Address,
     Endpoint,
 )
+from ustack.ip.routing import NO_METRICS
 from ustack.native import ffi
 from ustack.tcp import calls, changed_options, info, timeouts
 from ustack.tcp.state import CLOSED, CLOSING, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, can_send
@@ -44,7 +45,7 @@ class Connection(Endpoint):
     __slots__ = (
         "binding", "congestion", "echoed_rtt_ns", "fin_queued", "fin_seq", "interface", "last_challenge_ns",
         "last_out_of_window_ns", "listener", "max_segment", "max_segment_until_ns", "opened", "orphaned",
-        "read_shutdown", "soft_error", "tcb", "tcp", "timer_entry_ns", "urgent_byte", "urgent_seq",
+        "read_shutdown", "route_metrics", "soft_error", "tcb", "tcp", "timer_entry_ns", "urgent_byte", "urgent_seq",
     )  # fmt: skip
 
     def __init__(self, tcp: TcpProtocol, family: int, kind: int, protocol: int) -> None:
@@ -56,6 +57,7 @@ class Connection(Endpoint):
         self.opened = False
         """The connection was opened once: its socket cannot connect again."""
         self.interface: Interface | None = None
+        self.route_metrics = NO_METRICS
         self.congestion: CongestionController | None = None
         self.binding: Binding | None = None
         self.listener: Listener | None = None

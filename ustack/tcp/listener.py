@@ -15,7 +15,7 @@ from ustack.address import is_multicast, is_unspecified
 from ustack.drops import Drop, DropReason
 from ustack.endpoint import HANGUP, READ_HANGUP, READABLE, Endpoint
 from ustack.native import lib
-from ustack.tcp import changed_options, info, opening, output, reset, retransmission, segment_size, sequence
+from ustack.tcp import changed_options, ecn, info, opening, output, reset, retransmission, segment_size, sequence
 from ustack.tcp import options as tcp_options
 from ustack.tcp.state import SYN_RECEIVED, change_state
 from ustack.wire.tcp import ACK, FIN, RST, SYN
@@ -97,6 +97,7 @@ class Listener(Endpoint):
         tcb.rcv_nxt = tcb.rcv_up = tcb.last_ack_sent = sequence.add(segment.seq, 1)
         tcb.ts_recent_ns = now
         tcp_options.agree(child, segment.options, offered=False)
+        ecn.syn_arrives(child, segment)
         segment_size.size_segments(child, now)
         tcb.snd_wnd = segment.window
         tcb.snd_wl1 = segment.seq

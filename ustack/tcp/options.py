@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
-from ustack.native import ffi
-from ustack.tcp import timestamps
+from ustack.native import ffi, lib
+from ustack.tcp import accecn_option, timestamps
 from ustack.wire import tcp_options
 from ustack.wire.tcp_options import TcpOptions
 
@@ -29,14 +29,16 @@ def window_shift(limit: int, enabled: bool) -> int:
 def syn_options(connection: Connection, now: int) -> bytes:
     """The options of a SYN or SYN,ACK: what we offer, or what was agreed.  MSS is always sent (MAY-3)."""
     tcb = connection.tcb
-    return tcp_options.build(
-        TcpOptions(
-            mss=connection.tcp.receive_mss(connection),
-            window_scale=tcb.rcv_wscale if tcb.window_scaling else None,
-            sack_permitted=bool(tcb.sack_permitted),
-            timestamps=(timestamps.value(tcb, now), tcb.ts_recent) if tcb.timestamps else None,
-        )
+    options = TcpOptions(
+        mss=connection.tcp.receive_mss(connection),
+        window_scale=tcb.rcv_wscale if tcb.window_scaling else None,
+        sack_permitted=bool(tcb.sack_permitted),
+        timestamps=(timestamps.value(tcb, now), tcb.ts_recent) if tcb.timestamps else None,
     )
+    if tcb.ecn_mode == lib.ECN_ACCURATE and connection.tcp.config.ecn_option and not tcb.accecn_sent_ns:
+        options.accurate_ecn = accecn_option.of_syn_ack(_MAX_LENGTH - len(tcp_options.build(options)))
+        tcb.accecn_sent_ns = now
+    return tcp_options.build(options)
 
 
 def offer(connection: Connection) -> None:
@@ -70,19 +72,35 @@ def agree(connection: Connection, options: TcpOptions, offered: bool) -> None:
     tcb.peer_mss = max(options.mss if options.mss is not None else default, config.mss_min)
 
 
-def data_options(tcb: Any, now: int) -> bytes:
-    """The options of a segment of a synchronized connection: timestamps, and SACK blocks while data is out of order."""
+def data_options(connection: Connection, now: int) -> bytes:
+    """The options of a segment of a synchronized connection: timestamps, Accurate ECN, SACK blocks."""
+    tcb = connection.tcb
     packed = _TIMESTAMPS.pack(1, 1, 8, 10, timestamps.value(tcb, now), tcb.ts_recent) if tcb.timestamps else b""
-    if tcb.out_of_order.count and tcb.sack_permitted:
-        packed += sack_option(tcb, _MAX_LENGTH - len(packed))
-    return packed
+    blocks = sack_blocks(tcb, (_MAX_LENGTH - len(packed) - 4) // 8)
+    if accecn_option.is_due(connection, now):
+        return packed + _with_accurate_ecn(tcb, blocks, _MAX_LENGTH - len(packed), now)
+    return packed + tcp_options.build_sack(blocks) if blocks else packed
 
 
-def sack_option(tcb: Any, room: int) -> bytes:
+def _with_accurate_ecn(tcb: Any, blocks: list[tuple[int, int]], room: int, now: int) -> bytes:
+    """The option, which takes the place of the no-operations before the SACK blocks, and these."""
+    taken = 4 + 8 * len(blocks) if blocks else 0
+    fields, kept = accecn_option.fit(room - taken, len(blocks), tcb.accecn_least_fields)
+    if fields < 0:
+        return tcp_options.build_sack(blocks) if blocks else b""
+    option = accecn_option.build(tcb, fields)
+    accecn_option.note_sent(tcb, False, now)
+    if not kept:
+        return tcp_options.pad_with_no_operations(option)
+    sack = tcp_options.build_sack(blocks[:kept])
+    return option + b"\x01" * ((2 - len(option)) % 4) + sack[2:]
+
+
+def sack_blocks(tcb: Any, most: int) -> list[tuple[int, int]]:
     """SACK blocks for the out-of-order ranges, the latest first, as many as fit.  RFC 2018 §4."""
     held = tcb.out_of_order
+    if not held.count or not tcb.sack_permitted:
+        return []
     ranges = ffi.unpack(held.items, held.count)
     ranges.sort(key=lambda item: item.stamp, reverse=True)
-    blocks = [(item.start, item.end) for item in ranges[: (room - 4) // 8]]
-    head = bytes((1, 1, 5, 2 + 8 * len(blocks)))
-    return head + b"".join(struct.pack(">II", *block) for block in blocks)
+    return [(item.start, item.end) for item in ranges[:most]]

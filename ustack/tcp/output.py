@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import accounting, resend, retransmission, segment_size, sequence, window
+from ustack.tcp import accounting, ecn, resend, retransmission, segment_size, sequence, window
 from ustack.tcp import options as tcp_options
 from ustack.tcp.state import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED
 from ustack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
@@ -70,7 +70,7 @@ def segment_options(connection: Connection, now: int) -> bytes:
     tcb = connection.tcb
     if now >= connection.max_segment_until_ns:
         segment_size.follow_path(connection, now)
-    options = tcp_options.data_options(tcb, now)
+    options = tcp_options.data_options(connection, now)
     tcb.snd_mss = min(connection.max_segment - len(options), SUPER_SEGMENT_MAX)
     return options
 
@@ -195,11 +195,13 @@ def transmit(connection: Connection, seq: int, flags: int, length: int, options:
     if tcb.snd_up != tcb.snd_una and sequence.gt(tcb.snd_up, seq):
         flags |= URG
         urgent = min(sequence.distance(seq, tcb.snd_up), 0xFFFF)
+    flags = ecn.mark(connection, seq, flags, length)
     result = lib.segment_build(
         connection.interface.outgoing.cdata, tcb, seq, tcb.rcv_nxt, flags, window.advertise(tcb), urgent,
         options, len(options), length,
     )  # fmt: skip
     if result == -1:
+        ecn.not_sent(tcb, flags)
         connection.tcp.wait_for_device(connection)
         return False
     assert result == 0, "the payload is in the send ring"
@@ -212,7 +214,7 @@ def transmit(connection: Connection, seq: int, flags: int, length: int, options:
 def send_ack(connection: Connection, now: int) -> None:
     """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>."""
     tcb = connection.tcb
-    transmit(connection, tcb.snd_nxt, ACK, 0, tcp_options.data_options(tcb, now))
+    transmit(connection, tcb.snd_nxt, ACK, 0, tcp_options.data_options(connection, now))
 
 
 def send_probe(connection: Connection, now: int) -> None:
@@ -223,7 +225,7 @@ def send_probe(connection: Connection, now: int) -> None:
     back.
     """
     tcb = connection.tcb
-    options = tcp_options.data_options(tcb, now)
+    options = tcp_options.data_options(connection, now)
     if tcb.snd_up != tcb.snd_una:
         transmit(connection, tcb.snd_una, ACK, 0, options)
     transmit(connection, sequence.add(tcb.snd_una, -1), ACK, 0, options)
@@ -236,6 +238,7 @@ def send_syn(connection: Connection, now: int) -> bool:
     flags, ack = SYN, 0
     if tcb.state == SYN_RECEIVED:
         flags, ack = SYN | ACK, tcb.rcv_nxt
+    flags |= ecn.syn_flags(connection)
     options = tcp_options.syn_options(connection, now)
     field = min(tcb.rcv_wnd, window.WINDOW_FIELD_MAX)
     result = lib.segment_build(
@@ -246,4 +249,4 @@ def send_syn(connection: Connection, now: int) -> bool:
 
 def send_reset(connection: Connection, now: int) -> None:
     """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK>, for an abort.  RFC 9293 §3.10.5."""
-    transmit(connection, connection.tcb.snd_nxt, RST | ACK, 0, tcp_options.data_options(connection.tcb, now))
+    transmit(connection, connection.tcb.snd_nxt, RST | ACK, 0, tcp_options.data_options(connection, now))

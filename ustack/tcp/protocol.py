@@ -177,6 +177,7 @@ class TcpProtocol:
             payload=packet.payload[header.data_offset :],
             gso_size=packet.gso_size,
             traffic_class=packet.traffic_class,
+            carried=len(packet.payload) - header.data_offset,
         )
 
     def icmp_error(self, error: IcmpError, now: int) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ustack.drops import Drop, DropReason
 from ustack.endpoint import PRIORITY, READABLE
 from ustack.native import ffi, lib
-from ustack.tcp import output, sequence
+from ustack.tcp import ecn, output, sequence
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
@@ -23,6 +23,7 @@ URGENT_READ = -2
 def take(connection: Connection, segment: Segment, now: int) -> None:
     """Take the payload, which was trimmed to the window."""
     tcb = connection.tcb
+    ecn.data_arrives(connection, segment)
     size = segment.gso_size or len(segment.payload)
     if size > tcb.rcv_mss:
         tcb.rcv_mss = min(size, tcb.rcv_mss_limit)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import ack_sample, output, resend, retransmission, sequence
+from ustack.tcp import ack_sample, ecn, output, resend, retransmission, sequence
 from ustack.tcp.congestion import LossSample
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def on_timeout(connection: Connection, now: int) -> None:
     assert connection.congestion is not None, "a synchronized connection has a controller"
     if tcb.ca_state != lib.CA_LOSS:
         connection.congestion.on_timeout(_loss_sample(connection, now))
+    ecn.queue_cwr(tcb)
     lib.sent_queue_mark_all_lost(ffi.addressof(tcb, "sent"), 1)
     tcb.ca_state = lib.CA_LOSS
     tcb.recovery_point = tcb.snd_nxt
@@ -78,11 +79,28 @@ def on_window_opened(connection: Connection, now: int) -> None:
         retransmission.restart(connection, now)
 
 
+def on_congestion_echo(connection: Connection, now: int) -> None:
+    """The peer tells of congestion marks: reduce the window once a window of data.  RFC 3168 §6.1.2."""
+    tcb = connection.tcb
+    assert connection.congestion is not None, "a synchronized connection has a controller"
+    if tcb.ca_state not in (lib.CA_OPEN, lib.CA_DISORDER):
+        return
+    ack_sample.flush(connection, now)
+    connection.congestion.on_ecn(_loss_sample(connection, now))
+    connection.congestion.cwnd = min(connection.congestion.cwnd, connection.congestion.ssthresh)
+    ack_sample.publish(connection)
+    tcb.ca_state = lib.CA_CWR
+    tcb.recovery_point = tcb.snd_nxt
+    ecn.queue_cwr(tcb)
+    connection.wants_slow_path(lib.SLOW_RECOVERY, True)
+
+
 def _enter_fast_recovery(connection: Connection, now: int) -> None:
     tcb = connection.tcb
     assert connection.congestion is not None, "a synchronized connection has a controller"
     ack_sample.flush(connection, now)
     connection.congestion.on_loss(_loss_sample(connection, now))
+    ecn.queue_cwr(tcb)
     connection.congestion.cwnd = min(connection.congestion.cwnd, connection.congestion.ssthresh)
     ack_sample.publish(connection)
     tcb.ca_state = lib.CA_RECOVERY

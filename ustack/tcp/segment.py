@@ -30,6 +30,10 @@ class Segment:
     payload: memoryview
     gso_size: int
     traffic_class: int
+    carried: int = 0
+    """Bytes of payload that it arrived with, before it was trimmed to the window."""
+    timestamp_advanced: bool = False
+    """Its TSval was newer than TS.Recent, and has become it."""
     previous_nxt: int | None = None
     """SND.NXT of the connection in TIME-WAIT whose place this SYN takes."""
 
@@ -42,6 +46,16 @@ class Segment:
     def count(self) -> int:
         """Segments on the wire: a super-segment is several."""
         return -(-len(self.payload) // self.gso_size) if 0 < self.gso_size < len(self.payload) else 1
+
+    @property
+    def codepoint(self) -> int:
+        """The ECN codepoint of its IP header.  RFC 3168 §5."""
+        return self.traffic_class & 3
+
+    @property
+    def packets(self) -> int:
+        """How many packets the device has joined to it."""
+        return -(-self.carried // self.gso_size) if self.gso_size else 1
 
     @property
     def end(self) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ustack.tcp import sequence
+
+if TYPE_CHECKING:
+    from ustack.tcp.segment import Segment
 
 _TICK_NS = 1_000_000
 """One millisecond (RFC 7323 §5.4 allows 1 ms to 1 s)."""
@@ -30,8 +33,11 @@ def is_old(tcb: Any, ts_value: int, now: int) -> bool:
     return sequence.lt(ts_value, tcb.ts_recent) and now - tcb.ts_recent_ns < _OUTDATED_NS
 
 
-def update_recent(tcb: Any, ts_value: int, seq: int, now: int) -> None:
+def update_recent(tcb: Any, segment: Segment, now: int) -> None:
     """Take TSval as TS.Recent if the segment covers Last.ACK.sent; PAWS has let it pass.  RFC 7323 §4.3 and §5.5."""
-    if sequence.le(seq, tcb.last_ack_sent):
+    assert segment.options.timestamps is not None, "the caller has seen the option"
+    ts_value = segment.options.timestamps[0]
+    if sequence.le(segment.seq, tcb.last_ack_sent):
+        segment.timestamp_advanced = sequence.gt(ts_value, tcb.ts_recent)
         tcb.ts_recent = ts_value
         tcb.ts_recent_ns = now

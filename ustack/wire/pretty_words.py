@@ -21,7 +21,7 @@ from ustack.wire import Buffer, icmpv4, icmpv6, igmp, ipv4, ipv6_ext, mld, tcp
 from ustack.wire.dissect import EXTENSION_NAMES
 from ustack.wire.igmp import IgmpMessage
 from ustack.wire.mld import MldMessage
-from ustack.wire.tcp_options import TcpOptions
+from ustack.wire.tcp_options import ACCURATE_ECN_0, TcpOptions
 
 Names = type[enum.IntEnum]
 """An enumeration whose members' names are words."""
@@ -74,6 +74,7 @@ _TCP_FLAG_LETTERS = (
     (tcp.URG, "U"),
     (tcp.ECE, "E"),
     (tcp.CWR, "W"),
+    (tcp.AE, "e"),
     (tcp.ACK, "."),
 )
 
@@ -162,6 +163,10 @@ def _rare_option_words(options: TcpOptions) -> list[str]:
     if options.user_timeout is not None:
         unit = "minutes" if options.user_timeout & 0x8000 else "seconds"
         words.append(f"user timeout {options.user_timeout & 0x7FFF} {unit}")
+    if options.accurate_ecn is not None:
+        names = ("e0b", "ceb", "e1b") if options.accurate_ecn.kind == ACCURATE_ECN_0 else ("e1b", "ceb", "e0b")
+        counts = zip(names, options.accurate_ecn.counters, strict=False)
+        words.append(" ".join(["ecn", *(f"{name} {count}" for name, count in counts)]))
     if options.md5 is not None:
         words.append(f"md5 {options.md5.hex()}")
     words.extend(f"option {kind} {data.hex()}".rstrip() for kind, data in options.unknown)

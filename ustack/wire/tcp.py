@@ -1,12 +1,12 @@
-"""The TCP header.  RFC 9293 §3.1.
+"""The TCP header.  RFC 9293 §3.1, RFC 9768 §3.1 (the flag AE).
 
     0                   1                   2                   3
     |          Source Port          |       Destination Port        |
     |                        Sequence Number                        |
     |                    Acknowledgment Number                      |
-    |  Data |       |C|E|U|A|P|R|S|F|                               |
-    | Offset| Rsrvd |W|C|R|C|S|S|Y|I|            Window             |
-    |       |       |R|E|G|K|H|T|N|N|                               |
+    |  Data |     |A|C|E|U|A|P|R|S|F|                               |
+    | Offset|Rsrvd|E|W|C|R|C|S|S|Y|I|            Window             |
+    |       |     | |R|E|G|K|H|T|N|N|                               |
     |           Checksum            |         Urgent Pointer        |
     |                           Options                             |
 
@@ -36,13 +36,14 @@ ACK = 16
 URG = 32
 ECE = 64
 CWR = 128
+AE = 256
 
 _HEADER = struct.Struct("!HHIIHHHH")
 
 
 @dataclass(slots=True)
 class TcpHeader:
-    """A TCP header.  `data_offset` is in bytes; `reserved` is the four bits before CWR; `window` is not scaled."""
+    """A TCP header.  `data_offset` is in bytes; `reserved` is the three bits before AE; `window` is not scaled."""
 
     source_port: int
     destination_port: int
@@ -71,8 +72,8 @@ def parse(segment: Buffer) -> TcpHeader:
         seq,
         ack,
         data_offset,
-        word >> 8 & 0xF,
-        word & 0xFF,
+        word >> 9 & 0x7,
+        word & 0x1FF,
         window,
         checksum,
         urgent_pointer,
@@ -109,7 +110,7 @@ def build(
     assert len(options) <= MAXIMUM_OPTIONS_LENGTH, "TCP options take at most 40 bytes"
     assert len(options) % 4 == 0, "TCP options are padded to 32 bits"
     data_offset = MINIMUM_HEADER_LENGTH + len(options)
-    word = data_offset >> 2 << 12 | reserved << 8 | flags
+    word = data_offset >> 2 << 12 | reserved << 9 | flags
     header = _HEADER.pack(source_port, destination_port, seq, ack, word, window, 0, urgent_pointer) + options
     if pseudo is None:
         return header

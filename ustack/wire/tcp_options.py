@@ -2,13 +2,13 @@
 
 `build` lays options out as Linux does, so that captures look familiar and public packetdrill scripts match byte for
 byte.  The options are of RFC 7323 (window scale, timestamps), 2018 (SACK), 7413 (Fast Open), 5482 (user time-out) and
-2385 (MD5).
+2385 (MD5) and 9768 (Accurate ECN).
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,6 +24,8 @@ TIMESTAMPS = 8
 MD5_SIGNATURE = 19
 USER_TIMEOUT = 28
 FAST_OPEN = 34
+ACCURATE_ECN_0 = 172
+ACCURATE_ECN_1 = 174
 
 MAXIMUM_SACK_BLOCKS = 4
 MAXIMUM_OPTIONS_LENGTH = 40
@@ -36,6 +38,15 @@ _WORD = struct.Struct("!H")
 _ALIGNED_TIMESTAMPS = NO_OPERATION << 24 | NO_OPERATION << 16 | TIMESTAMPS << 8 | 10
 _ALIGNED_TIMESTAMPS_START = _ALIGNED_TIMESTAMPS.to_bytes(4, "big")
 _PERMITTED_TIMESTAMPS = SACK_PERMITTED << 24 | 2 << 16 | TIMESTAMPS << 8 | 10
+
+
+class AccurateEcn(NamedTuple):
+    """The Accurate ECN option.  RFC 9768 §3.2.3."""
+
+    kind: int
+    """ACCURATE_ECN_0 or ACCURATE_ECN_1: the order of the fields."""
+    counters: tuple[int, ...]
+    """Up to three counts of 24 bits: of order 0 of ECT(0), CE, ECT(1), of order 1 of ECT(1), CE, ECT(0)."""
 
 
 @dataclass(slots=True)
@@ -55,6 +66,7 @@ class TcpOptions:
     user_timeout: int | None = None
     """The 16 bits as on the wire: the granularity bit (minutes, not seconds) and 15 bits of time."""
     md5: bytes | None = None
+    accurate_ecn: AccurateEcn | None = None
     unknown: tuple[tuple[int, bytes], ...] = ()
     """Kind and data of every other option."""
 
@@ -102,11 +114,16 @@ def _blocks(data: bytes) -> tuple[tuple[int, int], ...]:
     return tuple(_BLOCK.iter_unpack(data))
 
 
+def _counters(data: bytes) -> tuple[int, ...]:
+    """The whole fields of 24 bits, three at most; what is left over is ignored.  RFC 9768 §3.2.3."""
+    return tuple(_unsigned(data[start : start + 3]) for start in range(0, min(len(data) // 3, 3) * 3, 3))
+
+
 class _Known(NamedTuple):
     """Where an option goes, which lengths it may have, and how its data is read."""
 
     attribute: str
-    lengths: tuple[int, ...]
+    lengths: Sequence[int]
     decode: Callable[[bytes], object]
 
 
@@ -119,6 +136,8 @@ _KNOWN = {
     MD5_SIGNATURE: _Known("md5", (18,), bytes),
     USER_TIMEOUT: _Known("user_timeout", (4,), _unsigned),
     FAST_OPEN: _Known("fast_open_cookie", (2, 6, 8, 10, 12, 14, 16, 18), bytes),
+    ACCURATE_ECN_0: _Known("accurate_ecn", range(2, 41), lambda data: AccurateEcn(ACCURATE_ECN_0, _counters(data))),
+    ACCURATE_ECN_1: _Known("accurate_ecn", range(2, 41), lambda data: AccurateEcn(ACCURATE_ECN_1, _counters(data))),
 }
 
 
@@ -131,7 +150,9 @@ def build(options: TcpOptions) -> bytes:
         parts.append(build_mss(options.mss))
     if options.timestamps is not None:
         parts.append(build_timestamps(*options.timestamps, sack_permitted=options.sack_permitted))
-    elif options.sack_permitted:
+    if options.accurate_ecn is not None:
+        parts.append(pad_with_no_operations(build_accurate_ecn(options.accurate_ecn)))
+    if options.sack_permitted and options.timestamps is None:
         parts.append(build_sack_permitted())
     if options.window_scale is not None:
         parts.append(build_window_scale(options.window_scale))
@@ -148,6 +169,11 @@ def build(options: TcpOptions) -> bytes:
 def pad(options: bytes) -> bytes:
     """Options padded with end-of-list to 32 bits (MUST-69)."""
     return options + bytes(-len(options) % 4)
+
+
+def pad_with_no_operations(options: bytes) -> bytes:
+    """Options padded to 32 bits so that others can follow."""
+    return options + b"\x01" * (-len(options) % 4)
 
 
 def build_option(kind: int, data: bytes) -> bytes:
@@ -183,8 +209,7 @@ def build_sack(blocks: Iterable[tuple[int, int]]) -> bytes:
 
 def build_fast_open(cookie: bytes) -> bytes:
     """A Fast Open cookie or, empty, the request for one; no-operations after it.  RFC 7413 §4.1.1."""
-    option = build_option(FAST_OPEN, cookie)
-    return option + b"\x01" * (-len(option) % 4)
+    return pad_with_no_operations(build_option(FAST_OPEN, cookie))
 
 
 def build_user_timeout(value: int) -> bytes:
@@ -195,3 +220,8 @@ def build_user_timeout(value: int) -> bytes:
 def build_md5(digest: bytes) -> bytes:
     """Two no-operations and the MD5 signature, 20 bytes.  RFC 2385 §3."""
     return b"\x01\x01\x13\x12" + digest
+
+
+def build_accurate_ecn(option: AccurateEcn) -> bytes:
+    """Accurate ECN, 2 + 3 a counter bytes, not aligned.  RFC 9768 §3.2.3."""
+    return build_option(option.kind, b"".join((count & 0xFFFFFF).to_bytes(3, "big") for count in option.counters))

@@ -14,13 +14,16 @@
  *
  * The checksum is left to the device (FRAME_NEEDS_CHECKSUM) where it has OFFLOAD_CHECKSUM, else
  * computed. `window` is as on the wire; `options` are whole, a multiple of 4 bytes, at most 40.
+ * `flags` are nine bits, AE the highest; the ECN codepoint is tcb->ecn_codepoint. With Accurate
+ * ECN CWR is a bit of a counter: all segments have it, and as devices clear it on all but the first
+ * there is no GSO frame.
  * `urgent` is the urgent pointer from `seq`, used with the flag URG: each frame up to there gets
  * its own, so none of them is a GSO frame. tcb->ip_id and segments_sent are advanced by the
  * segments on the wire, last_ack_sent is set where `flags` has ACK.
  *
  * Returns 0; -1 if it does not fit the burst or the options are too long (nothing is written,
  * nothing changes); -2 if the payload is not in the ring. */
-int segment_build(struct burst *burst, struct tcb *tcb, uint32_t seq, uint32_t ack, uint8_t flags,
+int segment_build(struct burst *burst, struct tcb *tcb, uint32_t seq, uint32_t ack, uint16_t flags,
                   uint16_t window, uint16_t urgent, const uint8_t *options, uint32_t options_length,
                   uint32_t length);
 

@@ -35,6 +35,7 @@ enum {
     SLOW_SHUTDOWN = 32,    /* the user reads no more */
     SLOW_ERROR = 64,       /* a soft error or an ICMP message is being weighed */
     SLOW_DISABLED = 128,   /* Stack(fast_path=False), or the user asked */
+    SLOW_ECN = 256,        /* Accurate ECN: every ACK carries a counter */
 };
 
 /* Deadlines. RTO, persist and (later) TLP and reordering share one slot, told apart by
@@ -70,6 +71,37 @@ enum {
     CA_CWR = 2,      /* the window is being reduced after ECN or a full device */
     CA_RECOVERY = 3, /* fast recovery, RFC 6582, 6675, 8985 */
     CA_LOSS = 4,     /* after a retransmission time-out */
+};
+
+/* tcb.ecn_mode: which feedback was negotiated. */
+enum {
+    ECN_NONE = 0,
+    ECN_CLASSIC = 1,  /* RFC 3168 */
+    ECN_ACCURATE = 2, /* RFC 9768 */
+    ECN_PENDING = 3,  /* our SYN has asked for Accurate ECN, or for less */
+};
+/* tcb.ecn_flags */
+enum {
+    ECN_QUEUE_CWR = 1,  /* classic: the next new data carries CWR */
+    ECN_DEMAND_CWR = 2, /* classic: ECE on everything until the peer sends CWR */
+    ECN_SEEN = 4,       /* an ECN-capable codepoint has arrived */
+    ECN_REFLECT = 8,    /* accurate: the next ACK tells the codepoint of the peer's SYN */
+    ECN_SYN_PLAIN = 16, /* our SYN has lost its ECN flags for being lost again and again */
+    ECN_ACK_NEXT = 32,  /* accurate: the next data are acknowledged at once */
+};
+/* The codepoints of the IP header: RFC 3168 §5. */
+enum {
+    NOT_ECT = 0,
+    ECT_1 = 1,
+    ECT_0 = 2,
+    ECN_CE = 3,
+};
+/* tcb.accecn_fail: what of Accurate ECN the path has shown not to carry. */
+enum {
+    ACCECN_ACE_SEND = 1,
+    ACCECN_ACE_RECEIVE = 2,
+    ACCECN_OPTION_SEND = 4,
+    ACCECN_OPTION_RECEIVE = 8,
 };
 
 struct tcb {
@@ -153,6 +185,28 @@ struct tcb {
     struct sent_acknowledged acked;
     uint32_t prior_in_flight; /* segments in flight before the first of them */
     uint64_t acked_at_ns;
+
+    /* Explicit congestion notification: RFC 3168, 9768. Byte counts have the index codepoint - 1.
+     */
+    uint8_t ecn_mode;          /* ECN_NONE, … */
+    uint8_t ecn_flags;         /* ECN_QUEUE_CWR, … */
+    uint8_t ecn_codepoint;     /* of the next packet that is built */
+    uint8_t ecn_last_received; /* the codepoint of the latest segment */
+    uint8_t syn_ecn_sent;      /* the codepoints of our SYN … */
+    uint8_t syn_ecn_received;  /* … and of the peer's */
+    uint8_t accecn_fail;       /* ACCECN_ */
+    uint8_t accecn_seen;       /* the peer's option: 0 never, 1 empty, 2 with counters, 3 mangled */
+    uint8_t accecn_demand;     /* ACKs that still have to carry the option */
+    uint8_t accecn_least_fields; /* counters that the next option must at least have */
+    uint8_t accecn_guess;        /* the codepoint that ACKs without the option are counted as */
+    uint8_t accecn_sent_dsack;   /* the latest option left with a DSACK */
+    uint8_t received_ce_pending; /* CE marks that no ACK has told yet, up to 15 */
+    uint32_t received_ce;        /* segments that arrived with CE */
+    uint32_t delivered_ce;       /* segments of ours that arrived with CE, as the peer tells */
+    uint32_t received_ecn_bytes[3];
+    uint32_t delivered_ecn_bytes[3];
+    uint32_t acked_packets_mean; /* packets an ACK delivers, a moving average in 1/64 */
+    uint64_t accecn_sent_ns;     /* when the option was last sent */
 
     /* Times and counts. */
     uint64_t last_received_ns;

@@ -85,6 +85,9 @@ class CongestionController:
     """
 
     name = ""
+    ecn = ""
+    """What it needs of ECN: "" nothing, "classic" any feedback, "accurate" that of RFC 9768, "accurate-ect1" that and
+    segments that leave as ECT(1)."""
     controls_recovery = False
     """It is told of every ACK and sets cwnd in recovery too: no PRR (BBR)."""
     __slots__ = ("cwnd", "initial_window", "pacing_rate", "ssthresh")
@@ -122,6 +125,9 @@ class CongestionController:
     def on_ecn(self, sample: LossSample) -> None:
         """The peer reports congestion (RFC 3168 §6.1.2), at most once a window."""
         self.on_loss(sample)
+
+    def on_ce(self, marked: bool) -> None:
+        """Data have arrived, with CE or not: for controllers that echo in a way of their own (RFC 8257 §3.2)."""
 
     def on_undo(self, prior_cwnd: int, prior_ssthresh: int) -> None:
         """The last reduction was spurious: back to what was before.  RFC 4015 §3.2."""
