@@ -15,6 +15,7 @@ from ustack.burst import Burst
 from ustack.config import MILLISECOND, SECOND
 from ustack.link.device import GONE, Device, Middleware
 from ustack.link.frame import Frame, adapt
+from ustack.link.queues import DISCIPLINES, QueueDiscipline
 from ustack.native import lib
 
 
@@ -23,6 +24,8 @@ class ImpairmentProfile:
     """What befalls the packets of one direction.  Probabilities are from 0 to 1."""
 
     loss: float = 0.0
+    loss_burst: float = 1.0
+    """The mean number of packets lost in a row.  1 is independent loss; above, a chain of two states (Gilbert's)."""
     corruption: float = 0.0
     """A packet gets some bits of one of its 16-bit words flipped: its checksums no longer hold."""
     duplication: float = 0.0
@@ -37,6 +40,8 @@ class ImpairmentProfile:
     """The bottleneck's rate, IP header and payload; None is none."""
     queue_bytes: int = 256 * 1024
     """What may wait for the bottleneck: packets that find no room are dropped."""
+    discipline: str | None = None
+    """A queue discipline of `queues.DISCIPLINES` that is served at the rate; None is a plain queue without records."""
     held_bytes: int = 64 << 20
     """What may be held in all, queued and delayed: a bound on memory only."""
 
@@ -49,6 +54,10 @@ class ImpairmentProfile:
                 raise ValueError(f"{name} is negative")
         if self.rate_bits_per_s is not None and self.rate_bits_per_s <= 0:
             raise ValueError("rate_bits_per_s must be above 0")
+        if self.loss_burst < 1:
+            raise ValueError("loss_burst is a number of packets from 1")
+        if self.discipline is not None and (self.discipline not in DISCIPLINES or self.rate_bits_per_s is None):
+            raise ValueError(f"discipline is one of {', '.join(DISCIPLINES)}, and needs a rate")
 
 
 PERFECT = ImpairmentProfile()
@@ -86,6 +95,7 @@ class ImpairedPath:
         self._serial = 0
         self._bottleneck_free_ns = 0
         self._last_release_ns = 0
+        self._losing = False
 
     def __len__(self) -> int:
         """Packets held now."""
@@ -106,13 +116,18 @@ class ImpairedPath:
                 self._take_packet(packet, now)
 
     def _take_packet(self, frame: Frame, now: int) -> None:
-        counters, profile = self.counters, self.profile
+        counters = self.counters
         counters.taken += 1
         departure = self._pass_bottleneck(len(frame.packet), now)
         if departure is None:
             counters.queue_full += 1
             return
-        if self._happens(profile.loss):
+        self._pass_line(frame, departure)
+
+    def _pass_line(self, frame: Frame, departure: int) -> None:
+        """Lose, corrupt, duplicate and hold a packet that has left the bottleneck."""
+        counters, profile = self.counters, self.profile
+        if profile.loss and self._is_lost():
             counters.lost += 1
             return
         if self._happens(profile.corruption):
@@ -122,6 +137,15 @@ class ImpairedPath:
         if self._happens(profile.duplication):
             counters.duplicated += 1
             self._hold(frame, departure)
+
+    def _is_lost(self) -> bool:
+        """Independent loss, or the Gilbert chain: in its bad state every packet is lost."""
+        loss, burst = self.profile.loss, self.profile.loss_burst
+        if burst == 1:
+            return self._happens(loss)
+        leaves, enters = 1 / burst, min(loss / (burst * (1 - loss)), 1.0) if loss < 1 else 1.0
+        self._losing = not self._happens(leaves) if self._losing else self._happens(enters)
+        return self._losing
 
     def _happens(self, probability: float) -> bool:
         return probability > 0 and self._random.random() < probability
@@ -167,6 +191,69 @@ class ImpairedPath:
         return self.counters.released - before
 
 
+class QueuedPath(ImpairedPath):
+    """A direction whose bottleneck has a queue discipline.
+
+    What leaves when is worked out when somebody looks, at the exact times: nothing between departure and arrival can
+    be seen from outside.
+    """
+
+    def __init__(self, profile: ImpairmentProfile, random: Random) -> None:
+        super().__init__(profile, random)
+        assert profile.discipline is not None, "the path was chosen for its discipline"
+        self.queue: QueueDiscipline = DISCIPLINES[profile.discipline](profile.queue_bytes, random)
+        self._queued = 0
+
+    def __len__(self) -> int:
+        """Packets queued or held now."""
+        return self._queued + len(self._held)
+
+    def next_deadline(self) -> int | None:
+        """When the first packet held is to be released, or the first one queued may be at the earliest."""
+        held = super().next_deadline()
+        if not self._queued:
+            return held
+        earliest = self._bottleneck_free_ns + self.profile.delay_ns
+        return earliest if held is None else min(held, earliest)
+
+    def release(self, burst: Burst, now: int) -> int:
+        """As `ImpairedPath.release`."""
+        self._serve(now)
+        return super().release(burst, now)
+
+    def _take_packet(self, frame: Frame, now: int) -> None:
+        self._serve(now)
+        self.counters.taken += 1
+        if not self.queue.enqueue(frame, now):
+            self.counters.queue_full += 1
+            return
+        self._queued += 1
+        if self._queued == 1:
+            self._bottleneck_free_ns = max(self._bottleneck_free_ns, now)
+            self._serve(now)
+
+    def _serve(self, now: int) -> None:
+        """Let leave what has its turn by `now`."""
+        rate = self.profile.rate_bits_per_s
+        assert rate is not None, "a queue is served at a rate"
+        while self._queued and self._bottleneck_free_ns <= now:
+            dropped = self.queue.dropped
+            frame = self.queue.dequeue(self._bottleneck_free_ns)
+            dropped = self.queue.dropped - dropped
+            self.counters.queue_full += dropped
+            self._queued -= dropped
+            if frame is None:
+                return
+            self._queued -= 1
+            self._bottleneck_free_ns += len(frame.packet) * 8 * SECOND // rate
+            self._pass_line(frame, self._bottleneck_free_ns)
+
+
+def path(profile: ImpairmentProfile, random: Random) -> ImpairedPath:
+    """One direction with a profile."""
+    return ImpairedPath(profile, random) if profile.discipline is None else QueuedPath(profile, random)
+
+
 _BURSTS_PER_READ = 64
 
 
@@ -185,8 +272,8 @@ class Impairment(Middleware):
         inbound: ImpairmentProfile = PERFECT,
     ) -> None:
         super().__init__(device)
-        self.outbound = ImpairedPath(outbound, Random(f"{seed} outbound"))
-        self.inbound = ImpairedPath(inbound, Random(f"{seed} inbound"))
+        self.outbound = path(outbound, Random(f"{seed} outbound"))
+        self.inbound = path(inbound, Random(f"{seed} inbound"))
         self._outgoing = Burst()
         self._arrived = Burst()
 
