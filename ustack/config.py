@@ -60,7 +60,19 @@ class TcpConfig:
     window_scaling: bool = True
     timestamps: bool = True
     sack: bool = True
-    congestion_control: str = "reno"
+    congestion_control: str = "cubic"
+    """What TCP_CONGESTION gives before it is set: a name of tcp.congestion.CONTROLLERS."""
+    hystart: str = "linux"
+    """How CUBIC leaves slow start: "linux" (HyStart), "plusplus" (RFC 9406) or "off" (docs/decisions/0011)."""
+    abe: bool = False
+    """Alternative back-off: a mark reduces the window by less than a loss does.  RFC 8511."""
+    slow_start_after_idle: bool = True
+    """The window shrinks while it is not made use of.  RFC 5681 §4.1, RFC 2861."""
+    pacing_ss_ratio: int = 200
+    """Per cent of cwnd/SRTT that `pacing_rate` is while the window doubles."""
+    pacing_ca_ratio: int = 120
+    pace_everything: bool = False
+    """Pace every connection, as Linux does behind the fq queue."""
     initial_window_segments: int = 10
     """RFC 6928 §2."""
     rto_initial_ns: int = SECOND

@@ -143,6 +143,9 @@ static void add_acknowledged(struct sent_acknowledged *result, const struct sent
         result->delivered = segment->delivered;
         result->delivered_ns = segment->delivered_ns;
         result->first_sent_ns = segment->first_sent_ns;
+        result->lost = segment->lost;
+        result->delivered_ce = segment->delivered_ce;
+        result->tx_in_flight = segment->tx_in_flight;
         result->newest_app_limited = (segment->flags & SENT_APP_LIMITED) != 0;
     }
 }

@@ -45,7 +45,7 @@ def test_another_controller_goes_on_with_the_window_of_the_present_one(peer: Pee
 def test_the_same_controller_again_changes_nothing(peer: Peer) -> None:
     connection = established(peer)
     present = connection.congestion
-    set_option(peer, connection, "congestion_control", "reno")
+    set_option(peer, connection, "congestion_control", "cubic")
     set_option(peer, connection, "congestion_control", None)
     assert connection.congestion is present
 

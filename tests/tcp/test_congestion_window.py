@@ -15,6 +15,12 @@ MSS = 1000
 STREAM = bytes(1 << 20)
 
 
+@pytest.fixture
+def peer(version: int) -> Peer:
+    """The peer of a stack with Reno, whose numbers are easily told."""
+    return Peer(version, StackConfig(tcp=TcpConfig(congestion_control="reno")))
+
+
 def full_speed(peer: Peer, **options: object) -> Connection:
     """A connection with a round trip of 100 ms, a wide window and a megabyte to send."""
     mss = options.get("mss", MSS)
@@ -109,7 +115,8 @@ def test_a_second_time_out_of_the_same_segment_leaves_ssthresh(peer: Peer) -> No
 
 
 @requirement("RFC5681", "4.1")
-def test_after_idleness_of_an_rto_the_window_is_the_initial_one_again(peer: Peer) -> None:
+@pytest.mark.parametrize("periods", [1, 2, 5])
+def test_every_time_out_of_idleness_halves_the_window_down_to_the_initial_one(peer: Peer, periods: int) -> None:
     connection = established(peer, round_trip=100, window_scale=10, mss=MSS)
     peer.inject(".", 1, 1, window=60_000)
     write(peer, connection, STREAM[: 70 * MSS])
@@ -117,9 +124,24 @@ def test_after_idleness_of_an_rto_the_window_is_the_initial_one_again(peer: Peer
         acknowledge_all(peer)
     assert connection.tcb.cwnd_packets > 50
     assert not connection.tcb.sent.count
-    peer.advance(connection.tcb.rto_ns // 1_000_000 + 1)
+    before = connection.tcb.cwnd_packets
+    peer.advance(periods * connection.tcb.rto_ns // 1_000_000 + 1)
     write(peer, connection, STREAM[: 50 * MSS])
-    assert len(drain(peer)) == 10
+    assert len(drain(peer)) == connection.tcb.cwnd_packets == max(before >> periods, 10)
+    assert connection.tcb.ssthresh_packets >= before // 2 + before // 4
+
+
+@requirement("RFC5681", "4.1")
+def test_the_window_stays_through_idleness_if_so_configured(peer: Peer) -> None:
+    peer.stack.config.tcp.slow_start_after_idle = False
+    connection = established(peer, round_trip=100, window_scale=10, mss=MSS)
+    peer.inject(".", 1, 1, window=60_000)
+    write(peer, connection, STREAM[: 70 * MSS])
+    for _ in range(3):
+        acknowledge_all(peer)
+    peer.advance(5000)
+    write(peer, connection, STREAM[: 50 * MSS])
+    assert len(drain(peer)) == 50
 
 
 @requirement("RFC5681", "4.1")
@@ -170,8 +192,8 @@ def test_a_user_may_bring_a_controller_of_his_own(version: int, monkeypatch: pyt
 
         name = "fixed"
 
-        def __init__(self, initial_window: int) -> None:
-            super().__init__(4)
+        def __init__(self, initial_window: int, config: TcpConfig) -> None:
+            super().__init__(4, config)
 
         def on_ack(self, sample: AckSample) -> None:
             seen.append(f"ack {sample.delivered_packets} of {sample.prior_in_flight}")

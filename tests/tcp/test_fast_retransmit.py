@@ -6,11 +6,18 @@ import pytest
 
 from tests.support.requirement import requirement
 from tests.support.stream import drain, established, payload_of, write
+from ustack.config import StackConfig, TcpConfig
 from ustack.sim.peer import Peer
 from ustack.tcp.connection import Connection
 
 MSS = 1000
 STREAM = bytes(range(256)) * 400
+
+
+@pytest.fixture
+def peer(version: int) -> Peer:
+    """The peer of a stack with Reno, whose numbers are easily told."""
+    return Peer(version, StackConfig(tcp=TcpConfig(congestion_control="reno")))
 
 
 def sending(peer: Peer, segments: int = 10) -> Connection:

@@ -6,14 +6,15 @@ The sum is in `tcb.acked`.  `flush` runs once a burst, and always before a loss 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ustack.native import ffi, lib
-from ustack.tcp import accounting, output, retransmission, rtt
+from ustack.tcp import accounting, cwnd_validation, output, pacing, rate_sampling, retransmission, rtt
 from ustack.tcp.congestion import AckSample
 from ustack.tcp.state import is_synchronized
 
 if TYPE_CHECKING:
+    from ustack.tcp.congestion import CongestionController
     from ustack.tcp.connection import Connection
 
 _NOTHING_ACKED = ffi.new("struct sent_acknowledged *")
@@ -30,36 +31,55 @@ def flush(connection: Connection, now: int) -> None:
     if rtt_ns:
         rtt.update(tcb, rtt_ns, connection.tcp.config)
         tcb.backoff = 0
+    rate = rate_sampling.take(connection, tcb.acked, now)
     tcb.acked = _NOTHING_ACKED[0]
     tcb.acked_at_ns = 0
     tcb.retransmits = 0
     accounting.end_timeouts(tcb, now)
     tcb.first_retransmit_ns = 0
     if connection.congestion is not None:
-        sample = _sample(tcb, newly, rtt_ns, now)
-        connection.congestion.observe(sample)
-        if tcb.ca_state != lib.CA_RECOVERY or connection.congestion.controls_recovery:
-            connection.congestion.on_ack(sample)
-            publish(connection)
+        sample = numbers(connection, now)
+        sample.acked_packets = sample.delivered_packets = newly
+        sample.rtt_ns = rtt_ns
+        sample.rate = rate
+        _tell_controller(connection, connection.congestion, sample)
     if is_synchronized(tcb.state):
         retransmission.restart(connection, now)
 
 
-def _sample(tcb: Any, newly: int, rtt_ns: int, now: int) -> AckSample:
+def _tell_controller(connection: Connection, controller: CongestionController, sample: AckSample) -> None:
+    """What it observes may end slow start, and with it the right to grow."""
+    tcb = connection.tcb
+    sample.lost_packets = tcb.lost - tcb.lost_told
+    sample.delivered_ce_packets = tcb.delivered_ce - tcb.delivered_ce_told
+    tcb.lost_told, tcb.delivered_ce_told = tcb.lost, tcb.delivered_ce
+    controller.observe(sample)
+    if tcb.ca_state != lib.CA_RECOVERY or controller.controls_recovery:
+        sample.is_cwnd_limited = cwnd_validation.is_cwnd_limited(tcb, controller.cwnd, controller.ssthresh)
+        controller.on_ack(sample)
+        tcb.cwnd_checked_ns = sample.now
+    publish(connection)
+    pacing.update(connection)
+
+
+def numbers(connection: Connection, now: int) -> AckSample:
+    """What a controller may know of the connection, whether something was acknowledged or not."""
+    tcb = connection.tcb
     return AckSample(
         now=now,
         mss=tcb.snd_mss,
-        acked_packets=newly,
-        delivered_packets=newly,
         prior_in_flight=tcb.prior_in_flight,
         in_flight=output.packets_in_flight(tcb),
-        rtt_ns=rtt_ns,
         srtt_ns=tcb.srtt_ns,
-        is_cwnd_limited=2 * tcb.prior_in_flight >= tcb.cwnd_packets,
         snd_una=tcb.snd_una,
         snd_nxt=tcb.snd_nxt,
         state=tcb.ca_state,
         delivered=tcb.delivered,
+        delivered_ce=tcb.delivered_ce,
+        has_ecn=tcb.ecn_mode in (lib.ECN_CLASSIC, lib.ECN_ACCURATE),
+        has_accurate_ecn=tcb.ecn_mode == lib.ECN_ACCURATE,
+        pacing_rate=tcb.pacing_rate,
+        is_paced=pacing.is_paced(connection),
     )
 
 

@@ -13,7 +13,7 @@ from ustack.address import LOOPBACK_IPV4, LOOPBACK_IPV6, is_multicast, is_unspec
 from ustack.constants import MSG_MORE, MSG_OOB, MSG_PEEK, MSG_TRUNC, SHUT_RD, SHUT_RDWR, SHUT_WR
 from ustack.endpoint import READ_HANGUP, READABLE, WRITABLE, Address
 from ustack.native import ffi, lib
-from ustack.tcp import opening, output, receive_queue, retransmission, sequence, timeouts, window
+from ustack.tcp import opening, output, rate_sampling, receive_queue, retransmission, sequence, timeouts, window
 from ustack.tcp import options as tcp_options
 from ustack.tcp.state import (
     CLOSE_WAIT,
@@ -112,6 +112,7 @@ def send(connection: Connection, data: Any, flags: int, now: int) -> int:
     needed = tcb.snd_ring.length + taken
     if needed > tcb.snd_ring.capacity and lib.ring_reserve(ring, needed, 0):
         raise errors.error(errno.ENOBUFS)
+    rate_sampling.note_app_limited(tcb, output.unsent_bytes(tcb))
     lib.ring_write(ring, buffer, taken)
     if flags & MSG_OOB and taken == length:
         tcb.snd_up = sequence.add(tcb.snd_ring_seq, tcb.snd_ring.length)

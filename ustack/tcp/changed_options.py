@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ustack import errors
 from ustack.native import lib
-from ustack.tcp import ack_sample, congestion, output, timeouts
+from ustack.tcp import controller_choice, output, timeouts
 from ustack.tcp.state import is_synchronized
 
 if TYPE_CHECKING:
@@ -20,12 +18,6 @@ def apply(connection: Connection, name: str, now: int) -> None:
     action = _ACTIONS.get(name)
     if action is not None:
         action(connection, now)
-
-
-def check_congestion_control(name: str | None) -> None:
-    """Raises ENOENT for a name that no controller has."""
-    if name is not None and name not in congestion.CONTROLLERS:
-        raise errors.error(errno.ENOENT)
 
 
 def _ip_options(connection: Connection, now: int) -> None:
@@ -59,19 +51,6 @@ def _receive_buffer(connection: Connection, now: int) -> None:
         connection.tcb.rcv_limit = connection.receive_limit
 
 
-def _congestion_control(connection: Connection, now: int) -> None:
-    """Put another controller in the place of the present one, which hands its window on."""
-    check_congestion_control(connection.options.congestion_control)
-    present = connection.congestion
-    name = connection.options.congestion_control
-    if present is None or name is None or present.name == name:
-        return
-    successor = congestion.create(name, present.initial_window)
-    successor.cwnd, successor.ssthresh = present.cwnd, present.ssthresh
-    connection.congestion = successor
-    ack_sample.publish(connection)
-
-
 def _quick_ack(connection: Connection, now: int) -> None:
     if connection.options.quick_ack and connection.tcb.ack_pending_bytes:
         output.send_ack(connection, now)
@@ -88,6 +67,6 @@ _ACTIONS: dict[str, Callable[[Connection, int], None]] = {
     "keepalive": _keepalive,
     "keepalive_time_ns": _keepalive,
     "receive_buffer": _receive_buffer,
-    "congestion_control": _congestion_control,
+    "congestion_control": controller_choice.change,
     "quick_ack": _quick_ack,
 }

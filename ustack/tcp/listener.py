@@ -15,7 +15,7 @@ from ustack.address import is_multicast, is_unspecified
 from ustack.drops import Drop, DropReason
 from ustack.endpoint import HANGUP, READ_HANGUP, READABLE, Endpoint
 from ustack.native import lib
-from ustack.tcp import changed_options, ecn, info, opening, output, reset, retransmission, segment_size, sequence
+from ustack.tcp import controller_choice, ecn, info, opening, output, reset, retransmission, segment_size, sequence
 from ustack.tcp import options as tcp_options
 from ustack.tcp.state import SYN_RECEIVED, change_state
 from ustack.wire.tcp import ACK, FIN, RST, SYN
@@ -174,7 +174,7 @@ class Listener(Endpoint):
         if name in ("reuse_address", "reuse_port"):
             self.tcp.ports.refresh(self.binding)
         elif name == "congestion_control":
-            changed_options.check_congestion_control(self.options.congestion_control)
+            controller_choice.check(self.options.congestion_control)
 
     def fail(self, number: int) -> None:
         """The stack has stopped."""

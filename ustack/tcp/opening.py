@@ -12,7 +12,7 @@ from ustack import errors
 from ustack.constants import IPPROTO_TCP
 from ustack.endpoint import WRITABLE
 from ustack.native import ffi, lib
-from ustack.tcp import ack_sample, congestion, sequence, time_wait, timeouts
+from ustack.tcp import ack_sample, controller_choice, sequence, time_wait, timeouts
 from ustack.tcp import options as tcp_options
 
 if TYPE_CHECKING:
@@ -91,9 +91,7 @@ def establish(connection: Connection, segment: Segment, now: int) -> None:
     if tcb.retransmissions:
         tcb.backoff = 0
         tcb.rto_ns = max(tcb.rto_ns, connection.tcp.config.rto_after_syn_loss_ns)
-    name = connection.options.congestion_control or connection.tcp.config.congestion_control
-    connection.congestion = congestion.create(name, _initial_window(connection))
-    ack_sample.publish(connection)
+    controller_choice.start(connection, _initial_window(connection), now)
     timeouts.start_keepalive(connection, now)
     connection.raise_event(WRITABLE)
 

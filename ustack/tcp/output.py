@@ -9,7 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import accounting, ecn, resend, retransmission, segment_size, sequence, window
+from ustack.tcp import (
+    accounting,
+    cwnd_validation,
+    ecn,
+    pacing,
+    rate_sampling,
+    resend,
+    retransmission,
+    segment_size,
+    sequence,
+    window,
+)
 from ustack.tcp import options as tcp_options
 from ustack.tcp.state import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED
 from ustack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
@@ -78,14 +89,17 @@ def segment_options(connection: Connection, now: int) -> bytes:
 def _send_new(connection: Connection, options: bytes, now: int) -> None:
     """Send new data and, after the last of it, the FIN."""
     tcb = connection.tcb
-    if tcb.snd_una == tcb.snd_nxt and tcb.last_sent_ns and now - tcb.last_sent_ns > tcb.rto_ns:
-        _restart_after_idle(connection, now)
-    while not tcb.fin_sent:
+    first: int = tcb.snd_nxt
+    cwnd_validation.restart_after_idle(connection, now)
+    while not tcb.fin_sent and not pacing.must_wait(connection, now):
         pending = unsent_bytes(tcb)
         length = _sendable(connection, pending)
         fin = connection.fin_queued and length == pending and window.usable_window(tcb) > length
         if not (length or fin) or not _send_segment(connection, length, pending, fin, options, now):
-            return
+            break
+    limited = cwnd_room(tcb) <= 0
+    if limited or tcb.snd_nxt != first:
+        cwnd_validation.after_output(connection, limited, now)
 
 
 def override(connection: Connection, now: int) -> None:
@@ -98,13 +112,6 @@ def override(connection: Connection, now: int) -> None:
     fin = connection.fin_queued and length == pending and usable > length
     _send_segment(connection, length, pending, fin, options, now)
     retransmission.watch(connection, now)
-
-
-def _restart_after_idle(connection: Connection, now: int) -> None:
-    """RFC 5681 §4.1: what was learned about the path is out of date."""
-    assert connection.congestion is not None, "a synchronized connection has a controller"
-    connection.congestion.on_idle(now, now - connection.tcb.last_sent_ns, connection.tcb.rto_ns)
-    connection.tcb.cwnd_packets = connection.congestion.cwnd
 
 
 def _sendable(connection: Connection, pending: int) -> int:
@@ -155,8 +162,10 @@ def _send_segment(connection: Connection, length: int, pending: int, fin: bool, 
     if fin:
         flags |= FIN
         mark |= lib.SENT_FIN
+    cwnd_validation.before_transmit(connection, now)
     if not transmit(connection, seq, flags, length, options):
         return False
+    pacing.note_sent(connection, length, now)
     end = sequence.add(seq, length + fin)
     record_sent(tcb, seq, end, mark, now)
     if length % tcb.snd_mss:
@@ -174,14 +183,12 @@ def record_sent(tcb: Any, seq: int, end: int, mark: int, now: int) -> None:
             "seq": seq,
             "end": end,
             "xmit_ns": now,
-            "first_sent_ns": now,
-            "delivered": tcb.delivered,
-            "delivered_ns": tcb.delivered_ns,
             "flags": mark,
             "transmissions": 1,
             "mss": tcb.snd_mss,
         },
     )
+    rate_sampling.stamp(tcb, entry, now)
     result = lib.sent_queue_push(ffi.addressof(tcb, "sent"), entry)
     assert result == 0, "memory for the queue of sent segments"
     tcb.snd_nxt = end

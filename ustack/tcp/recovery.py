@@ -87,7 +87,8 @@ def on_congestion_echo(connection: Connection, now: int) -> None:
         return
     ack_sample.flush(connection, now)
     connection.congestion.on_ecn(_loss_sample(connection, now))
-    connection.congestion.cwnd = min(connection.congestion.cwnd, connection.congestion.ssthresh)
+    if not connection.congestion.controls_recovery:
+        connection.congestion.cwnd = min(connection.congestion.cwnd, connection.congestion.ssthresh)
     ack_sample.publish(connection)
     tcb.ca_state = lib.CA_CWR
     tcb.recovery_point = tcb.snd_nxt
@@ -101,7 +102,8 @@ def _enter_fast_recovery(connection: Connection, now: int) -> None:
     ack_sample.flush(connection, now)
     connection.congestion.on_loss(_loss_sample(connection, now))
     ecn.queue_cwr(tcb)
-    connection.congestion.cwnd = min(connection.congestion.cwnd, connection.congestion.ssthresh)
+    if not connection.congestion.controls_recovery:
+        connection.congestion.cwnd = min(connection.congestion.cwnd, connection.congestion.ssthresh)
     ack_sample.publish(connection)
     tcb.ca_state = lib.CA_RECOVERY
     tcb.recovery_point = tcb.snd_nxt

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import output, sequence
+from ustack.tcp import output, pacing, rate_sampling, sequence
 from ustack.wire.tcp import ACK, FIN, PSH
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def send_lost(connection: Connection, options: bytes, now: int) -> bool:
             return True
         segment = lib.sent_queue_at(sent, index)
         edge = sequence.add(tcb.snd_una, tcb.snd_wnd)
+        if pacing.must_wait(connection, now):
+            return False
         room = output.cwnd_room(tcb)
         if room <= 0 or sequence.ge(segment.seq, edge):
             return False
@@ -57,7 +59,9 @@ def resend(connection: Connection, index: int, options: bytes, now: int) -> bool
         flags |= PSH
     if not output.transmit(connection, segment.seq, flags, length - fin, options):
         return False
+    rate_sampling.stamp(tcb, segment, now)
     lib.sent_queue_retransmitted(sent, index, now)
+    pacing.note_sent(connection, length - fin, now)
     tcb.bytes_retransmitted += length
     tcb.retransmissions += 1
     return True

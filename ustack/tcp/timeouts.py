@@ -140,6 +140,11 @@ def _delayed_ack(connection: Connection, now: int) -> None:
     output.send_ack(connection, now)
 
 
+def _paced(connection: Connection, now: int) -> None:
+    """What pacing has held back may leave."""
+    output.output(connection, now)
+
+
 def start_keepalive(connection: Connection, now: int) -> None:
     """Arm the timer if the user wants keep-alives (MUST-24, MUST-25)."""
     if connection.options.keepalive:
@@ -219,4 +224,5 @@ _HANDLERS = {
     lib.TIMER_DELAYED_ACK: _delayed_ack,
     lib.TIMER_KEEPALIVE: _keepalive,
     lib.TIMER_STATE: _state_timeout,
+    lib.TIMER_PACING: _paced,
 }

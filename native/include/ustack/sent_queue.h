@@ -23,6 +23,9 @@ struct sent_segment {
     uint64_t first_sent_ns; /* for delivery rate: when the first segment of its flight was sent */
     uint64_t delivered;     /* segments delivered on the connection when it was sent */
     uint64_t delivered_ns;  /* when that was so */
+    uint32_t lost;          /* segments ever deemed lost on the connection by then */
+    uint32_t delivered_ce;  /* segments ever delivered with CE by then */
+    uint32_t tx_in_flight;  /* segments in flight with this one */
     uint16_t flags;         /* SENT_ */
     uint16_t transmissions;
     uint32_t mss; /* how it was cut on the wire, from `seq` on; 0 if that is not known */
@@ -54,6 +57,9 @@ struct sent_acknowledged {
     uint64_t delivered; /* the rate fields of that newest one */
     uint64_t delivered_ns;
     uint64_t first_sent_ns;
+    uint32_t lost;
+    uint32_t delivered_ce;
+    uint32_t tx_in_flight;
     uint32_t newest_app_limited;
 };
 

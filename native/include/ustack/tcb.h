@@ -179,6 +179,25 @@ struct tcb {
     /* Congestion: the controller's numbers, RFC 5681, in segments. */
     uint32_t cwnd_packets;
     uint32_t ssthresh_packets; /* 0x7fffffff: none yet */
+    uint64_t pacing_rate;      /* bytes a second that segments leave at, or would if paced */
+    uint64_t paced_until_ns;   /* when the next segment may leave, where segments are paced */
+
+    /* Whether cwnd is made use of: tcp.cwnd_validation, RFC 7661, RFC 2861. */
+    uint8_t is_cwnd_limited; /* in the window of data that ends at cwnd_usage_seq */
+    uint32_t cwnd_usage_seq;
+    uint32_t max_packets_out; /* the most outstanding in that window of data */
+    uint32_t cwnd_used;       /* the most outstanding since cwnd was last the limit */
+    uint64_t cwnd_checked_ns; /* when it last was, or was last reduced for want of use */
+
+    /* Delivery rate: tcp.rate_sampling. */
+    uint64_t first_sent_ns; /* when the newest segment delivered was sent, or the flight began */
+    uint64_t app_limited;   /* until so many are delivered samples show the application's rate; 0 */
+    uint64_t rate_delivered;   /* the latest sample that says most: segments */
+    uint64_t rate_interval_ns; /* over so long a time */
+    uint8_t rate_app_limited;
+    uint32_t lost;      /* segments ever deemed lost */
+    uint32_t lost_told; /* of `lost` and `delivered_ce`, what the controller has heard of */
+    uint32_t delivered_ce_told;
 
     /* What the ACKs of this burst have done and the controller has not been told: cleared by
      * tcp.acknowledgment.flush. */

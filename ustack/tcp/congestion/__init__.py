@@ -1,16 +1,56 @@
-"""Congestion controllers: they get numbers, own `cwnd` and `ssthresh`, and never see a TCB."""
+"""Congestion controllers: they get numbers, own `cwnd`, `ssthresh` and `pacing_rate`, and never see a TCB."""
 
 from __future__ import annotations
 
-from ustack.tcp.congestion.controller import AckSample, CongestionController, LossSample, RateSample
+from typing import TYPE_CHECKING
+
+from ustack.tcp.congestion.bbr import Bbr
+from ustack.tcp.congestion.controller import (
+    CWR,
+    DISORDER,
+    INFINITE_SSTHRESH,
+    LOSS,
+    OPEN,
+    RECOVERY,
+    AckSample,
+    CongestionController,
+    LossSample,
+)
+from ustack.tcp.congestion.cubic import Cubic
+from ustack.tcp.congestion.dctcp import Dctcp
+from ustack.tcp.congestion.delivery_rate import RateSample
+from ustack.tcp.congestion.prague import Prague
 from ustack.tcp.congestion.reno import Reno
 
-__all__ = ["CONTROLLERS", "AckSample", "CongestionController", "LossSample", "RateSample", "Reno", "create"]
+if TYPE_CHECKING:
+    from ustack.config import TcpConfig
 
-CONTROLLERS: dict[str, type[CongestionController]] = {"reno": Reno}
+__all__ = [
+    "CONTROLLERS",
+    "CWR",
+    "DISORDER",
+    "INFINITE_SSTHRESH",
+    "LOSS",
+    "OPEN",
+    "RECOVERY",
+    "AckSample",
+    "Bbr",
+    "CongestionController",
+    "Cubic",
+    "Dctcp",
+    "LossSample",
+    "Prague",
+    "RateSample",
+    "Reno",
+    "create",
+]
+
+CONTROLLERS: dict[str, type[CongestionController]] = {
+    controller.name: controller for controller in (Cubic, Reno, Bbr, Dctcp, Prague)
+}
 """By the name that TCP_CONGESTION takes; a user may add a class of its own."""
 
 
-def create(name: str, initial_window: int) -> CongestionController:
-    """A new controller with `initial_window` segments.  Raises KeyError for an unknown name."""
-    return CONTROLLERS[name](initial_window)
+def create(name: str, initial_window: int, config: TcpConfig) -> CongestionController:
+    """A new controller.  Raises KeyError for an unknown name."""
+    return CONTROLLERS[name](initial_window, config)
