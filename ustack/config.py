@@ -116,6 +116,14 @@ class TcpConfig:
     """The most separate ranges of out-of-order data of one connection."""
     listen_backlog_max: int = 4096
     """Linux's somaxconn."""
+    fastopen: int = 1
+    """RFC 7413, the bits of `tcp.fast_open`: 1 client, 2 server, 4 client without cookie, 0x200 server without cookie,
+    0x400 every listener."""
+    fastopen_key: str = ""
+    """The secret of the cookies, four 32-bit hexadecimal numbers joined by hyphens; after a comma the one before it,
+    whose cookies are still taken.  Empty: random."""
+    fastopen_blackhole_timeout_ns: int = 0
+    """How long no data leave on a SYN after the path has swallowed them; 0: such paths are not looked for."""
     mss_default_ipv4: int = 536
     mss_default_ipv6: int = 1220
     mss_min: int = 48
@@ -215,3 +223,11 @@ class SocketOptions:
     """TCP_DEFER_ACCEPT: for how many SYN-ACKs sent again a connection without data is kept from accept(); 0 is off."""
     report_queue: bool = False
     """TCP_INQ: recvmsg() tells how much can be read then."""
+    fast_open_queue: int = 0
+    """TCP_FASTOPEN: how many connections opened by a cookie may wait for the end of their handshake."""
+    fast_open_connect: bool = False
+    """TCP_FASTOPEN_CONNECT: connect() waits for the first data, which leave on the SYN."""
+    fast_open_no_cookie: bool = False
+    """TCP_FASTOPEN_NO_COOKIE: data on a SYN need no cookie, either way."""
+    fast_open_key: bytes = b""
+    """TCP_FASTOPEN_KEY: this listener's own keys, 16 or 32 bytes; empty is the stack's."""

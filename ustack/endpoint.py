@@ -39,7 +39,7 @@ class Endpoint:
 
     __slots__ = (
         "__weakref__", "error", "family", "kind", "local_address", "local_port", "observer", "options",
-        "protocol", "remote_address", "remote_port",
+        "protocol", "remote_address", "remote_port", "write_pending",
     )  # fmt: skip
 
     def __init__(self, family: int, kind: int, protocol: int) -> None:
@@ -53,6 +53,8 @@ class Endpoint:
         self.local_port = 0
         self.remote_address: bytes | None = None
         self.remote_port = 0
+        self.write_pending = 0
+        """How many callers wait to send.  Where they wait for a handshake, what they send will carry its last ACK."""
 
     def readiness(self) -> int:
         """The bits READABLE … HANGUP that hold now."""
@@ -110,6 +112,10 @@ class Endpoint:
     def ancillary(self) -> list[tuple[int, int, bytes]]:
         """The control messages (level, type, data) of the datagram that `receive_into` gave last."""
         return []
+
+    def is_opening(self) -> bool:
+        """Whether what was sent waits for the end of a handshake, which may yet fail (TCP Fast Open)."""
+        return False
 
     def unacknowledged(self) -> int:
         """How much of what was sent, in bytes with a FIN as one, the peer has not acknowledged."""

@@ -73,6 +73,7 @@ def test_simultaneous_open_ends_established(peer: Peer) -> None:
     peer.expect("S.", 0, 1)
     assert state_of(connection) == State.SYN_RECEIVED
     peer.inject("S.", 0, 1, mss=1460)
+    peer.expect(".", 1, 1)
     assert state_of(connection) == State.ESTABLISHED
     assert write(peer, connection, b"hello") == 5
     peer.expect("P.", 1, 1, b"hello")

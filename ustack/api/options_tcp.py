@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ustack import errors
+from ustack.api import options_fast_open
 from ustack.api.option_kinds import (
     INT,
     MILLISECOND,
@@ -170,4 +171,4 @@ TABLE = {
     ),
     TCP_THIN_DUPACK: number(constant(0), _write_thin_dupack),
     TCP_TIMESTAMP: Option(_read_timestamp, _refuse),
-}
+} | options_fast_open.TABLE

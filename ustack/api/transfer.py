@@ -16,7 +16,16 @@ from ustack import errors
 from ustack.api import addresses
 from ustack.api.addresses import PythonAddress
 from ustack.api.options import is_listener
-from ustack.constants import MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_WAITALL, SOCK_STREAM
+from ustack.constants import (
+    MSG_DONTWAIT,
+    MSG_ERRQUEUE,
+    MSG_FASTOPEN,
+    MSG_OOB,
+    MSG_PEEK,
+    MSG_TRUNC,
+    MSG_WAITALL,
+    SOCK_STREAM,
+)
 from ustack.endpoint import ERROR, HANGUP, PRIORITY, READABLE, WRITABLE, Address, Endpoint
 from ustack.runtime.clock import after
 from ustack.runtime.driver import SCRATCH_BYTES, Driver
@@ -224,16 +233,35 @@ class TransferSocket(stdlib.socket):
             now = driver.now()
             try:
                 return endpoint.send(data, flags, destination, now), deadline
-            except BlockingIOError:
-                pass
+            except BlockingIOError as pending:
+                if pending.errno != errno.EAGAIN and (self._timeout == 0 or flags & MSG_DONTWAIT):
+                    raise
             finally:
                 self._finish(endpoint, now)
-            deadline = self._block(WRITABLE, flags, deadline)
+            deadline = self._block_sender(endpoint, flags, deadline)
 
-    def _give_all(self, data: Any, flags: int) -> int:
+    def _block_sender(self, endpoint: Endpoint, flags: int, deadline: int | None) -> int | None:
+        """As `_block`, with more to send."""
+        endpoint.write_pending += 1
+        try:
+            return self._block(WRITABLE, flags, deadline)
+        finally:
+            endpoint.write_pending -= 1
+
+    def _await_open(self, endpoint: Endpoint, flags: int, deadline: int | None, more: bool) -> int | None:
+        """The data have left on a SYN: they count as sent only if the connection comes about.  RFC 7413 §4.2.1."""
+        while endpoint.is_opening():
+            deadline = self._block_sender(endpoint, flags, deadline) if more else self._block(WRITABLE, flags, deadline)
+        endpoint.raise_pending_error()
+        return deadline
+
+    def _give_all(self, data: Any, flags: int, destination: Address | None = None) -> int:
         """Send all of a stream's data; how many bytes were taken when an error or a time-out came after some."""
-        count, deadline = self._give(data, flags, None, UNCOUNTED)
+        count, deadline = self._give(data, flags, destination, UNCOUNTED)
         size = len(data)
+        if self._opened().is_opening():
+            deadline = self._await_open(self._opened(), flags, deadline, count < size)
+        flags &= ~MSG_FASTOPEN
         if count < size:
             view = memoryview(data)
             while count < size:
@@ -284,6 +312,8 @@ class TransferSocket(stdlib.socket):
         endpoint = self._opened()
         destination = addresses.parse(endpoint.family, arguments[-1], "sendto")
         with self._driver.lock:
+            if self._timeout is None and endpoint.kind == SOCK_STREAM and not flags & MSG_DONTWAIT:
+                return self._give_all(data, flags, destination)
             return self._give(data, flags, destination, UNCOUNTED)[0]
 
     def sendmsg(

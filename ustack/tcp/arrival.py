@@ -22,8 +22,11 @@ from ustack.tcp import (
     timestamps,
 )
 from ustack.tcp import options as tcp_options
+from ustack.tcp.fast_open import client as fast_open_client
 from ustack.tcp.state import ESTABLISHED, SYN_RECEIVED, SYN_SENT, change_state
 from ustack.wire.tcp import ACK, FIN, RST, SYN
+
+_ACK_WITH_DATA_NS = 200_000_000
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
@@ -110,13 +113,25 @@ def _become_established(connection: Connection, segment: Segment, now: int) -> N
     tcb = connection.tcb
     change_state(tcb, ESTABLISHED)
     opening.establish(connection, segment, now)
-    tcb.ack_now = 1
+    fast_open_client.syn_answered(connection, segment, now)
+    if connection.write_pending:
+        _delay_ack(connection, now)
+    else:
+        tcb.ack_now = 1
     _take_rest(connection, segment, now)
+
+
+def _delay_ack(connection: Connection, now: int) -> None:
+    """Somebody waits to send: his data will carry the ACK, as in Linux."""
+    connection.tcb.deadline_ns[lib.TIMER_DELAYED_ACK] = now + _ACK_WITH_DATA_NS
+    connection.tcp.timers.update(connection)
 
 
 def _become_syn_received(connection: Connection, segment: Segment, now: int) -> None:
     """<SYN> without ACK: simultaneous open (MUST-10).  Data and FIN come again, once our SYN,ACK has arrived."""
     tcb = connection.tcb
+    if fast_open_client.is_deferred(connection):
+        fast_open_client.send_syn(connection, b"", False, now)
     change_state(tcb, SYN_RECEIVED)
     tcb.snd_wnd = segment.window
     tcb.snd_wl1 = segment.seq

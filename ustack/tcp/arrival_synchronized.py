@@ -25,6 +25,8 @@ from ustack.tcp import (
     timeouts,
     timestamps,
 )
+from ustack.tcp.fast_open import client as fast_open_client
+from ustack.tcp.fast_open import server as fast_open_server
 from ustack.tcp.state import (
     CLOSE_WAIT,
     CLOSED,
@@ -97,11 +99,13 @@ def _check_simultaneous_open(connection: Connection, segment: Segment, now: int)
 
     With an ACK of ours the SYN is taken off, without one ours is sent again.
     """
-    if connection.tcb.state != SYN_RECEIVED or not segment.flags & SYN or segment.seq != connection.tcb.irs:
+    waits = connection.tcb.state == SYN_RECEIVED or connection.fast_open.server is not None
+    if not waits or not segment.flags & SYN or segment.seq != connection.tcb.irs:
         return
-    if segment.flags & ACK and connection.listener is None:
+    if segment.flags & ACK and connection.listener is None and connection.fast_open.server is None:
         segment.seq = sequence.add(segment.seq, 1)
         segment.flags &= ~SYN
+        connection.tcb.ack_now = 1
     elif not segment.flags & (ACK | RST):
         accecn.syn_arrives_again(connection, segment)
         output.send_syn(connection, now)
@@ -165,7 +169,10 @@ def check_rst(connection: Connection, segment: Segment, now: int) -> None:
         challenge.send_challenge_ack(connection, now)
         raise Drop(DropReason.TCP_RST_NOT_EXACT)
     state = tcb.state
-    if state == SYN_RECEIVED:
+    if connection.fast_open.server is not None:
+        fast_open_server.ended(connection, now, reset=True)
+        connection.fail(errno.ECONNRESET)
+    elif state == SYN_RECEIVED:
         connection.fail(0 if connection.listener is not None else errno.ECONNREFUSED)
     elif state in (CLOSING, LAST_ACK, TIME_WAIT):
         connection.fail(0)
@@ -202,6 +209,8 @@ def check_ack(connection: Connection, segment: Segment, now: int) -> None:
     tcb = connection.tcb
     if tcb.state == SYN_RECEIVED:
         _complete_open(connection, segment, now)
+    elif connection.fast_open.server is not None and sequence.is_within(tcb.iss, segment.ack, tcb.snd_nxt):
+        fast_open_server.ended(connection, now)
     if sequence.gt(segment.ack, tcb.snd_nxt):
         challenge.send_challenge_ack(connection, now)
         raise Drop(DropReason.TCP_ACK_UNSENT)
@@ -223,8 +232,10 @@ def _complete_open(connection: Connection, segment: Segment, now: int) -> None:
     if listener is not None and not listener.has_room():
         raise Drop(DropReason.TCP_BACKLOG_FULL)
     change_state(tcb, ESTABLISHED)
+    fast_open_server.ended(connection, now)
     opening.establish(connection, segment, now)
     ecn.established(connection, segment)
+    fast_open_client.syn_answered(connection, segment, now)
     if listener is not None:
         listener.established(connection)
     elif connection.fin_queued:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ustack import errors
 from ustack.address import LOOPBACK_IPV4, LOOPBACK_IPV6, is_multicast, is_unspecified
-from ustack.constants import MSG_MORE, MSG_OOB, MSG_PEEK, MSG_TRUNC, SHUT_RD, SHUT_RDWR, SHUT_WR
+from ustack.constants import MSG_FASTOPEN, MSG_MORE, MSG_OOB, MSG_PEEK, MSG_TRUNC, SHUT_RD, SHUT_RDWR, SHUT_WR
 from ustack.endpoint import READ_HANGUP, READABLE, WRITABLE, Address
 from ustack.native import ffi, lib
 from ustack.tcp import opening, output, rate_sampling, receive_queue, retransmission, sequence, timeouts, window
 from ustack.tcp import options as tcp_options
+from ustack.tcp.fast_open import client as fast_open_client
 from ustack.tcp.state import (
     CLOSE_WAIT,
     CLOSED,
@@ -39,9 +40,23 @@ def open_active(connection: Connection, address: bytes, port: int, now: int) -> 
     """OPEN, active: send a SYN and raise EINPROGRESS.  RFC 9293 §3.10.1.
 
     Raises what connect(2) does: EISCONN, EALREADY, EADDRNOTAVAIL, ENETUNREACH, and the pending error of an earlier try.
+    With TCP_FASTOPEN_CONNECT and a cookie for the remote nothing is sent, and nothing raised.
     """
-    tcp = connection.tcp
     _refuse_second_open(connection)
+    _prepare_open(connection, address, port, now)
+    if not connection.options.fast_open_connect:
+        _send_first_syn(connection, now)
+    elif fast_open_client.prepare(connection, now):
+        fast_open_client.defer(connection)
+        return
+    else:
+        fast_open_client.send_syn(connection, b"", False, now)
+    raise errors.error(errno.EINPROGRESS)
+
+
+def _prepare_open(connection: Connection, address: bytes, port: int, now: int) -> None:
+    """All of an active open but the SYN."""
+    tcp = connection.tcp
     if is_unspecified(address):
         address = LOOPBACK_IPV4 if len(address) == 4 else LOOPBACK_IPV6
     if is_multicast(address) or tcp.ip.is_broadcast(address):
@@ -59,11 +74,15 @@ def open_active(connection: Connection, address: bytes, port: int, now: int) -> 
     except OSError:
         connection.opened = False
         raise
-    _send_first_syn(connection, now)
-    raise errors.error(errno.EINPROGRESS)
+    tcp_options.offer(connection)
+    connection.tcb.peer_mss = tcp.receive_mss(connection)
+    change_state(connection.tcb, SYN_SENT)
+    connection.result_pending = True
 
 
 def _refuse_second_open(connection: Connection) -> None:
+    if fast_open_client.is_deferred(connection):
+        raise errors.error(errno.EISCONN)
     if connection.tcb.state in _UNCONNECTED:
         raise errors.error(errno.EALREADY)
     if connection.tcb.state != CLOSED:
@@ -75,9 +94,6 @@ def _refuse_second_open(connection: Connection) -> None:
 
 def _send_first_syn(connection: Connection, now: int) -> None:
     tcb = connection.tcb
-    tcp_options.offer(connection)
-    tcb.peer_mss = connection.tcp.receive_mss(connection)
-    change_state(tcb, SYN_SENT)
     output.record_sent(tcb, tcb.iss, sequence.add(tcb.iss, 1), lib.SENT_SYN, now)
     output.send_syn(connection, now)
     retransmission.watch(connection, now)
@@ -93,11 +109,48 @@ def open_passive(connection: Connection, backlog: int) -> Listener:
     return tcp.listen(connection, backlog)
 
 
-def send(connection: Connection, data: Any, flags: int, now: int) -> int:
+def _send_opening(connection: Connection, data: Any, flags: int, destination: Address | None, now: int) -> int | None:
+    """SEND that may have to open the connection first (RFC 7413); None if it is an ordinary one.
+
+    Raises EOPNOTSUPP if the stack forbids it, EALREADY during the handshake, EISCONN when connected; EINPROGRESS if
+    the SYN has left without data, of which the rest of the call must not know.
+    """
+    if not fast_open_client.is_enabled(connection):
+        raise errors.error(errno.EOPNOTSUPP)
+    connection.raise_pending_error()
+    if fast_open_client.is_deferred(connection):
+        return fast_open_client.send_deferred(connection, data, now)
+    if connection.opened:
+        _check_flag_when_open(connection)
+        return None
+    if destination is None:
+        raise errors.error(errno.EINVAL)
+    _prepare_open(connection, *destination, now)
+    may_carry = fast_open_client.prepare(connection, now)
+    count = fast_open_client.send_syn(connection, data, may_carry, now)
+    if not count:
+        raise errors.error(errno.EINPROGRESS)
+    return count
+
+
+def _check_flag_when_open(connection: Connection) -> None:
+    """MSG_FASTOPEN on a connection: once it is like a connect() that tells how the open went, later an error."""
+    if connection.tcb.state in _UNCONNECTED:
+        raise errors.error(errno.EALREADY)
+    if not connection.result_pending and connection.tcb.state != CLOSED:
+        raise errors.error(errno.EISCONN)
+    connection.result_pending = False
+
+
+def send(connection: Connection, data: Any, flags: int, destination: Address | None, now: int) -> int:
     """SEND: take what fits the send buffer, and send what the windows allow.  RFC 9293 §3.10.2.
 
     Raises EAGAIN when the buffer is full or the handshake is going on, EPIPE after a shutdown, ENOTCONN before an open.
     """
+    if flags & MSG_FASTOPEN or fast_open_client.is_deferred(connection):
+        count = _send_opening(connection, data, flags, destination, now)
+        if count is not None:
+            return count
     connection.raise_pending_error()
     tcb = connection.tcb
     _check_can_send(connection)
@@ -130,7 +183,7 @@ def _check_can_send(connection: Connection) -> None:
     state = connection.tcb.state
     if connection.fin_queued:
         raise errors.error(errno.EPIPE)
-    if state in (ESTABLISHED, CLOSE_WAIT):
+    if connection.may_send():
         return
     if state in _UNCONNECTED:
         raise errors.error(errno.EAGAIN)
@@ -305,6 +358,9 @@ def _queue_fin(connection: Connection, now: int) -> None:
     tcb = connection.tcb
     if tcb.state == ESTABLISHED:
         change_state(tcb, FIN_WAIT_1)
+    elif connection.fast_open.server is not None:
+        change_state(tcb, FIN_WAIT_1)
+        connection.wants_slow_path(lib.SLOW_SHUTDOWN, True)
     elif tcb.state == CLOSE_WAIT:
         change_state(tcb, LAST_ACK)
     output.output(connection, now)

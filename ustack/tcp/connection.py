@@ -24,6 +24,8 @@ from ustack.endpoint import (
 from ustack.ip.routing import NO_METRICS
 from ustack.native import ffi
 from ustack.tcp import calls, changed_options, info, timeouts
+from ustack.tcp.fast_open import FastOpenState
+from ustack.tcp.fast_open import client as fast_open_client
 from ustack.tcp.state import CLOSED, CLOSING, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, can_send
 
 if TYPE_CHECKING:
@@ -43,9 +45,10 @@ class Connection(Endpoint):
     """A TCP connection, from before its OPEN until its TCB is deleted."""
 
     __slots__ = (
-        "binding", "congestion", "echoed_rtt_ns", "fin_queued", "fin_seq", "interface", "last_challenge_ns",
-        "last_out_of_window_ns", "listener", "max_segment", "max_segment_until_ns", "opened", "orphaned",
-        "read_shutdown", "route_metrics", "soft_error", "tcb", "tcp", "timer_entry_ns", "urgent_byte", "urgent_seq",
+        "binding", "congestion", "echoed_rtt_ns", "fast_open", "fin_queued", "fin_seq", "interface",
+        "last_challenge_ns", "last_out_of_window_ns", "listener", "max_segment", "max_segment_until_ns", "opened",
+        "orphaned", "read_shutdown", "result_pending", "route_metrics", "soft_error", "tcb", "tcp",
+        "timer_entry_ns", "urgent_byte", "urgent_seq",
     )  # fmt: skip
 
     def __init__(self, tcp: TcpProtocol, family: int, kind: int, protocol: int) -> None:
@@ -87,6 +90,9 @@ class Connection(Endpoint):
         self.urgent_seq = -1
         """The sequence number of the urgent byte while it is ahead of the reader; -1 for none."""
         self.timer_entry_ns = 0
+        self.fast_open = FastOpenState()
+        self.result_pending = False
+        """The user has not been told yet how the open has ended."""
 
     # Timed.
 
@@ -107,8 +113,8 @@ class Connection(Endpoint):
             return bits | WRITABLE | HANGUP
         tcb = self.tcb
         state = tcb.state
-        if state in (SYN_SENT, SYN_RECEIVED):
-            return bits
+        if state == SYN_SENT or (state == SYN_RECEIVED and self.fast_open.server is None):
+            return bits | WRITABLE if fast_open_client.is_deferred(self) else bits
         ended = state == CLOSED
         if ended or tcb.fin_received or self.read_shutdown:
             bits |= READABLE | READ_HANGUP
@@ -116,11 +122,20 @@ class Connection(Endpoint):
                 bits |= HANGUP
         elif calls.readable_bytes(self):
             bits |= READABLE
-        if ended or self.fin_queued or (can_send(state) and tcb.snd_ring.length < self.send_limit):
+        if ended or self.fin_queued or (self.may_send() and tcb.snd_ring.length < self.send_limit):
             bits |= WRITABLE
         if self.urgent_byte >= 0 or (self.urgent_seq >= 0 and self.options.out_of_band_inline):
             bits |= PRIORITY
         return bits
+
+    def is_opening(self) -> bool:
+        """As `Endpoint`."""
+        return bool(self.tcb.state == SYN_SENT) and not fast_open_client.is_deferred(self)
+
+    def may_send(self) -> bool:
+        """Whether the user may send now: in SYN-RECEIVED too, if a Fast Open cookie has opened it (RFC 7413 §4.2.2)."""
+        state = self.tcb.state
+        return can_send(state) or (state == SYN_RECEIVED and self.fast_open.server is not None)
 
     @property
     def send_limit(self) -> int:
@@ -139,7 +154,10 @@ class Connection(Endpoint):
         self.tcp.bind(self, address, port)
 
     def connect(self, address: bytes, port: int, now: int) -> None:
-        """OPEN, active.  RFC 9293 §3.10.1.  Always ends with an OSError: EINPROGRESS when a SYN was sent."""
+        """OPEN, active.  RFC 9293 §3.10.1.
+
+        Ends with an OSError, EINPROGRESS when a SYN was sent; unless the SYN waits for the first data (RFC 7413).
+        """
         calls.open_active(self, address, port, now)
 
     def listen(self, backlog: int) -> Listener:
@@ -148,7 +166,7 @@ class Connection(Endpoint):
 
     def send(self, data: Any, flags: int, destination: Address | None, now: int) -> int:
         """SEND.  RFC 9293 §3.10.2."""
-        return calls.send(self, data, flags, now)
+        return calls.send(self, data, flags, destination, now)
 
     def receive_into(self, buffer: Any, flags: int, now: int) -> tuple[int, Address | None, int]:
         """RECEIVE.  RFC 9293 §3.10.3."""

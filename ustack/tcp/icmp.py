@@ -11,6 +11,7 @@ from ustack.endpoint import ERROR
 from ustack.native import ffi, lib
 from ustack.tcp import output, segment_size, sequence
 from ustack.tcp.connection import Connection
+from ustack.tcp.fast_open import client as fast_open_client
 from ustack.tcp.state import SYN_RECEIVED, SYN_SENT
 from ustack.wire import icmpv4, icmpv6
 
@@ -40,10 +41,19 @@ def error_arrives(tcp: TcpProtocol, error: IcmpError, now: int) -> None:
         raise Drop(DropReason.ICMP_QUOTE, "the quoted sequence number is not in flight")
     if error.mtu is not None:
         _packet_too_big(connection, error.mtu, now)
-    elif tcb.state in (SYN_SENT, SYN_RECEIVED) and _is_hard(error):
+    elif _ends_open(connection, error):
         connection.fail(error.errno)
     else:
         _soft_error(connection, error.errno)
+
+
+def _ends_open(connection: Connection, error: IcmpError) -> bool:
+    """Whether the error ends a handshake.  Where no user has the connection yet, a soft error does too, as in Linux."""
+    if connection.fast_open.server is not None and not connection.fast_open.server.accepted:
+        return True
+    if connection.tcb.state not in (SYN_SENT, SYN_RECEIVED) or connection.fast_open.server is not None:
+        return False
+    return connection.listener is not None or _is_hard(error)
 
 
 def _is_hard(error: IcmpError) -> bool:
@@ -63,6 +73,7 @@ def _packet_too_big(connection: Connection, mtu: int, now: int) -> None:
     tcp.ip.path_mtu.learn(connection.remote_address, mtu, now, current=connection.interface.mtu)
     before = connection.max_segment
     segment_size.follow_path(connection, now)
+    fast_open_client.resend_at_once(connection, now)
     if connection.max_segment < before and tcb.state not in (SYN_SENT, SYN_RECEIVED):
         lib.sent_queue_mark_all_lost(ffi.addressof(tcb, "sent"), 0)
         output.output(connection, now)

@@ -76,8 +76,9 @@ def tcp_info(connection: Connection, now: int) -> bytes:
     tcb = connection.tcb
     fields = _unopened(connection)
     if tcb.local_port:
-        fields |= _sending(connection, now) | _receiving(connection, now) | _flags(tcb)
+        fields |= _sending(connection, now) | _receiving(connection, now) | _flags(connection)
         fields |= _times(tcb, now) | _round_trips(tcb) | _counts(tcb, now)
+    fields["flags"] |= connection.fast_open.failure << 1
     fields["state"] = LINUX_STATES[State(tcb.state)]
     return _pack(fields)
 
@@ -119,12 +120,15 @@ def _unopened(connection: Connection) -> dict[str, int]:
     }
 
 
-def _flags(tcb: Any) -> dict[str, int]:
+def _flags(connection: Connection) -> dict[str, int]:
+    tcb = connection.tcb
     options = OPT_TIMESTAMPS if tcb.timestamps else 0
     if tcb.sack_permitted:
         options |= OPT_SACK
     if tcb.window_scaling:
         options |= OPT_WSCALE
+    if connection.fast_open.syn_data_acknowledged:
+        options |= OPT_SYN_DATA
     return {"options": options, "wscales": tcb.snd_wscale | tcb.rcv_wscale << 4}
 
 

@@ -17,6 +17,8 @@ from ustack.endpoint import HANGUP, READ_HANGUP, READABLE, Endpoint
 from ustack.native import lib
 from ustack.tcp import controller_choice, ecn, info, opening, output, reset, retransmission, segment_size, sequence
 from ustack.tcp import options as tcp_options
+from ustack.tcp.fast_open import server as fast_open_server
+from ustack.tcp.fast_open.cookies import Keys, split_keys
 from ustack.tcp.state import SYN_RECEIVED, change_state
 from ustack.wire.tcp import ACK, FIN, RST, SYN
 
@@ -35,7 +37,7 @@ class Listener(Endpoint):
     Its SYN queue holds connections in SYN-RECEIVED, its accept queue those that are established.
     """
 
-    __slots__ = ("accept_queue", "backlog", "binding", "closed", "syn_queue", "tcp")
+    __slots__ = ("accept_queue", "backlog", "binding", "closed", "pending_opens", "syn_queue", "tcp")
 
     def __init__(self, tcp: TcpProtocol, unopened: Connection, binding: Binding, backlog: int) -> None:
         super().__init__(unopened.family, unopened.kind, unopened.protocol)
@@ -47,6 +49,7 @@ class Listener(Endpoint):
         self.closed = False
         self.accept_queue: deque[Connection] = deque()
         self.syn_queue: dict[Connection, None] = {}
+        self.pending_opens = fast_open_server.PendingOpens()
         self.backlog = 0
         self.set_backlog(backlog)
 
@@ -57,6 +60,17 @@ class Listener(Endpoint):
     def has_room(self) -> bool:
         """Whether the accept queue would take one more."""
         return len(self.accept_queue) <= self.backlog
+
+    def fast_open_limit(self) -> int:
+        """How many connections opened by a cookie may wait for the end of their handshake."""
+        config, chosen = self.tcp.config, self.options.fast_open_queue
+        limit = fast_open_server.limit_from_backlog(config.fastopen, self.backlog, chosen)
+        return min(limit, config.listen_backlog_max)
+
+    def fast_open_keys(self) -> Keys:
+        """The keys of the cookies that this listener gives."""
+        own = self.options.fast_open_key
+        return split_keys(own) if own else self.tcp.fast_open_keys()
 
     # SEGMENT ARRIVES in LISTEN.
 
@@ -82,7 +96,6 @@ class Listener(Endpoint):
         tcp = self.tcp
         child = tcp.new_connection(self.family)
         child.options = replace(self.options)
-        child.listener = self
         try:
             opening.create_tcb(
                 child, segment.local, segment.local_port, segment.remote, segment.remote_port, now, segment.previous_nxt
@@ -90,7 +103,6 @@ class Listener(Endpoint):
         except OSError as problem:
             raise Drop(DropReason.TCP_NO_RETURN_ROUTE, str(problem)) from problem
         child.binding = tcp.ports.share(self.binding, child, segment.local)
-        self.syn_queue[child] = None
         tcb = child.tcb
         change_state(tcb, SYN_RECEIVED)
         tcb.irs = segment.seq
@@ -101,8 +113,19 @@ class Listener(Endpoint):
         segment_size.size_segments(child, now)
         tcb.snd_wnd = segment.window
         tcb.snd_wl1 = segment.seq
+        self._answer(child, segment, now)
+
+    def _answer(self, child: Connection, segment: Segment, now: int) -> None:
+        """<SYN,ACK>; a Fast Open cookie lets the connection begin with it."""
+        tcb = child.tcb
+        answer = fast_open_server.consider(self, segment, now)
         output.record_sent(tcb, tcb.iss, sequence.add(tcb.iss, 1), lib.SENT_SYN, now)
-        output.send_syn(child, now)
+        if answer.accepted:
+            fast_open_server.open_child(child, self, segment, now)
+        else:
+            child.listener = self
+            self.syn_queue[child] = None
+        output.send_syn(child, now, answer.cookie, experimental=segment.options.fast_open_experimental)
         retransmission.watch(child, now)
 
     def established(self, child: Connection) -> None:
@@ -133,7 +156,10 @@ class Listener(Endpoint):
     def accept(self) -> Connection:
         """The connection that has waited longest.  Raises EAGAIN, or EINVAL after a shutdown."""
         if self.accept_queue:
-            return self.accept_queue.popleft()
+            connection = self.accept_queue.popleft()
+            if connection.fast_open.server is not None:
+                connection.fast_open.server.accepted = True
+            return connection
         if self.error:
             self.raise_pending_error()
         raise errors.error(errno.EINVAL if self.closed else errno.EAGAIN)

@@ -78,6 +78,14 @@ def create_tcb(
 
 def establish(connection: Connection, segment: Segment, now: int) -> None:
     """Both SYNs are acknowledged: SND.WND, the controller, the first RTT sample, keep-alive."""
+    _acknowledge_syn(connection, segment, now)
+    if connection.congestion is None:
+        start_transfer(connection, now)
+    connection.raise_event(WRITABLE)
+
+
+def _acknowledge_syn(connection: Connection, segment: Segment, now: int) -> None:
+    """SND.UNA and SND.WND, and what else the acknowledgment of our SYN tells; it may cover data sent with it."""
     tcb = connection.tcb
     tcb.snd_wnd = tcb.snd_max_wnd = segment.window
     tcb.snd_wl1, tcb.snd_wl2 = segment.seq, segment.ack
@@ -86,14 +94,19 @@ def establish(connection: Connection, segment: Segment, now: int) -> None:
     tcb.snd_una = segment.ack
     tcb.bytes_acked = 1 if connection.listener is None else 0
     tcb.snd_up = tcb.snd_sml = segment.ack
+    dropped = lib.ring_drop(ffi.addressof(tcb, "snd_ring"), sequence.distance(tcb.snd_ring_seq, segment.ack))
+    tcb.snd_ring_seq = sequence.add(tcb.snd_ring_seq, dropped)
     tcb.last_ack_sent = tcb.rcv_nxt
     ack_sample.flush(connection, now)
     if tcb.retransmissions:
         tcb.backoff = 0
         tcb.rto_ns = max(tcb.rto_ns, connection.tcp.config.rto_after_syn_loss_ns)
+
+
+def start_transfer(connection: Connection, now: int) -> None:
+    """Data may flow: the controller and keep-alive."""
     controller_choice.start(connection, _initial_window(connection), now)
     timeouts.start_keepalive(connection, now)
-    connection.raise_event(WRITABLE)
 
 
 def _initial_window(connection: Connection) -> int:

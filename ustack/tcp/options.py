@@ -26,8 +26,11 @@ def window_shift(limit: int, enabled: bool) -> int:
     return min(max(limit.bit_length() - 16, 0), _WINDOW_SHIFT_MAX)
 
 
-def syn_options(connection: Connection, now: int) -> bytes:
-    """The options of a SYN or SYN,ACK: what we offer, or what was agreed.  MSS is always sent (MAY-3)."""
+def syn_options(connection: Connection, now: int, cookie: bytes | None = None, *, experimental: bool = False) -> bytes:
+    """The options of a SYN or SYN,ACK: what we offer, or what was agreed.  MSS is always sent (MAY-3).
+
+    `cookie` is Fast Open's, empty the request for one; it is left out where it finds no room.
+    """
     tcb = connection.tcb
     options = TcpOptions(
         mss=connection.tcp.receive_mss(connection),
@@ -35,6 +38,10 @@ def syn_options(connection: Connection, now: int) -> bytes:
         sack_permitted=bool(tcb.sack_permitted),
         timestamps=(timestamps.value(tcb, now), tcb.ts_recent) if tcb.timestamps else None,
     )
+    if cookie is not None:
+        option = tcp_options.build_fast_open(cookie, experimental=experimental)
+        if len(tcp_options.build(options)) + len(option) <= _MAX_LENGTH:
+            options.fast_open_cookie, options.fast_open_experimental = cookie, experimental
     if tcb.ecn_mode == lib.ECN_ACCURATE and connection.tcp.config.ecn_option and not tcb.accecn_sent_ns:
         options.accurate_ecn = accecn_option.of_syn_ack(_MAX_LENGTH - len(tcp_options.build(options)))
         tcb.accecn_sent_ns = now

@@ -22,7 +22,7 @@ from ustack.tcp import (
     window,
 )
 from ustack.tcp import options as tcp_options
-from ustack.tcp.state import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED
+from ustack.tcp.state import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_SENT
 from ustack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def unsent_bytes(tcb: Any) -> int:
 def output(connection: Connection, now: int) -> None:
     """Send all that the windows allow, and see that a timer watches over the rest."""
     tcb = connection.tcb
-    if tcb.state not in _SENDING_STATES:
+    if tcb.state not in _SENDING_STATES and connection.fast_open.server is None:
         accounting.note_wait(connection, now)
         return
     lost = resend.has_lost(tcb)
@@ -238,18 +238,23 @@ def send_probe(connection: Connection, now: int) -> None:
     transmit(connection, sequence.add(tcb.snd_una, -1), ACK, 0, options)
 
 
-def send_syn(connection: Connection, now: int) -> bool:
-    """<SEQ=ISS><CTL=SYN>, in SYN-RECEIVED with ACK.  Its window is never scaled (RFC 7323 §2.2)."""
+def send_syn(
+    connection: Connection, now: int, cookie: bytes | None = None, *, experimental: bool = False, payload: int = 0
+) -> bool:
+    """<SEQ=ISS><CTL=SYN>, with ACK unless in SYN-SENT.  Its window is never scaled (RFC 7323 §2.2).
+
+    `cookie` is Fast Open's, and `payload` how many bytes of the send ring go along.
+    """
     tcb = connection.tcb
     assert connection.interface is not None, "an open connection has a route"
     flags, ack = SYN, 0
-    if tcb.state == SYN_RECEIVED:
+    if tcb.state != SYN_SENT:
         flags, ack = SYN | ACK, tcb.rcv_nxt
     flags |= ecn.syn_flags(connection)
-    options = tcp_options.syn_options(connection, now)
+    options = tcp_options.syn_options(connection, now, cookie, experimental=experimental)
     field = min(tcb.rcv_wnd, window.WINDOW_FIELD_MAX)
     result = lib.segment_build(
-        connection.interface.outgoing.cdata, tcb, tcb.iss, ack, flags, field, 0, options, len(options), 0
+        connection.interface.outgoing.cdata, tcb, tcb.iss, ack, flags, field, 0, options, len(options), payload
     )
     return bool(result == 0)
 

@@ -21,6 +21,10 @@ from ustack.native import ffi, lib
 from ustack.tcp import arrival, fast_path, icmp, reset, time_wait
 from ustack.tcp.challenge import ChallengeLimit
 from ustack.tcp.connection import CLOSED_TCB, Connection
+from ustack.tcp.fast_open import cookies
+from ustack.tcp.fast_open import server as fast_open_server
+from ustack.tcp.fast_open.black_hole import BlackHoleDetector
+from ustack.tcp.fast_open.cache import CookieCache
 from ustack.tcp.isn import InitialSequenceNumbers
 from ustack.tcp.listener import Listener
 from ustack.tcp.segment import Segment
@@ -61,6 +65,10 @@ class TcpProtocol:
         self.fast_path = True
         self.timers = TimerQueue()
         self.isn = InitialSequenceNumbers(entropy.take(16))
+        self.cookie_cache = CookieCache()
+        """What Fast Open servers have told."""
+        self.black_hole = BlackHoleDetector(config)
+        self._fast_open_secret = entropy.take(cookies.KEY_BYTES)
         self.challenge_limit = ChallengeLimit(config.challenge_ack_per_second)
         self.connections: dict[Endpoint, None] = {}
         """Every connection with a TCB and every listener, in the order of their opening."""
@@ -215,6 +223,10 @@ class TcpProtocol:
 
     # What connections need of the rest.
 
+    def fast_open_keys(self) -> cookies.Keys:
+        """The keys of the cookies that listeners give which have none of their own."""
+        return fast_open_server.default_keys(self.config.fastopen_key, self._fast_open_secret)
+
     def receive_mss(self, connection: Connection) -> int:
         """The MSS that we announce: what the interface takes, less the fixed headers; or less, if the user wants.
 
@@ -278,6 +290,7 @@ class TcpProtocol:
             self.timers.forget(connection)
             lib.ring_release(ffi.addressof(tcb, "snd_ring"))
             lib.sent_queue_release(ffi.addressof(tcb, "sent"))
+            fast_open_server.ended(connection, now=0)
             if connection.listener is not None:
                 connection.orphaned = True
                 connection.listener.forget(connection)

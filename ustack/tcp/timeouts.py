@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
 from ustack.tcp import accounting, ack_sample, output, recovery, retransmission, window
+from ustack.tcp.fast_open import client as fast_open_client
 from ustack.tcp.state import FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, TIME_WAIT, change_state
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def expire(connection: Connection, now: int) -> None:
 
 def _retransmit_slot(connection: Connection, now: int) -> None:
     tcb = connection.tcb
-    if tcb.state in (SYN_SENT, SYN_RECEIVED):
+    if tcb.state in (SYN_SENT, SYN_RECEIVED) or connection.fast_open.server is not None:
         _syn_timeout(connection, now)
     elif tcb.retransmit_kind == lib.RETRANSMIT_PERSIST:
         _persist(connection, now)
@@ -41,12 +42,11 @@ def _retransmit_slot(connection: Connection, now: int) -> None:
 
 def _syn_timeout(connection: Connection, now: int) -> None:
     """Send the SYN again, or give up: after 1+2+…+64 s and one more wait of 120 s (MUST-22, MUST-23)."""
-    tcb, config = connection.tcb, connection.tcp.config
+    tcb = connection.tcb
     _note_trouble(connection)
-    retries = config.synack_retries
-    if connection.listener is None:
-        retries = config.syn_retries if connection.options.syn_retries is None else connection.options.syn_retries
-    if tcb.retransmits >= retries or _user_timeout_is_over(connection, now):
+    given_up = tcb.retransmits >= _syn_retries(connection) or _user_timeout_is_over(connection, now)
+    fast_open_client.timed_out(connection, tcb.retransmits, given_up, now)
+    if given_up:
         connection.fail(connection.soft_error or errno.ETIMEDOUT)
         return
     accounting.note_timeout(tcb, now)
@@ -55,6 +55,16 @@ def _syn_timeout(connection: Connection, now: int) -> None:
     tcb.retransmissions += 1
     output.send_syn(connection, now)
     retransmission.rearm(connection, now)
+
+
+def _syn_retries(connection: Connection) -> int:
+    """How often a SYN is sent again, or a SYN,ACK: once more where a Fast Open cookie has opened the connection."""
+    chosen, config = connection.options.syn_retries, connection.tcp.config
+    if chosen is not None:
+        return chosen
+    if connection.fast_open.server is not None:
+        return config.synack_retries + 1
+    return config.syn_retries if connection.listener is None else config.synack_retries
 
 
 def _note_trouble(connection: Connection) -> None:
@@ -82,7 +92,9 @@ def _retransmission_timeout(connection: Connection, now: int) -> None:
     if not tcb.sent.count:
         return
     _note_trouble(connection)
-    if _is_hopeless(connection, now):
+    given_up = _is_hopeless(connection, now)
+    fast_open_client.timed_out(connection, tcb.retransmits, given_up, now)
+    if given_up:
         output.send_reset(connection, now)
         connection.fail(connection.soft_error or errno.ETIMEDOUT)
         return

@@ -26,6 +26,9 @@ USER_TIMEOUT = 28
 FAST_OPEN = 34
 ACCURATE_ECN_0 = 172
 ACCURATE_ECN_1 = 174
+EXPERIMENTAL = 254
+FAST_OPEN_MAGIC = b"\xf9\x89"
+"""What an experimental option for Fast Open begins with.  RFC 6994, RFC 7413 §4.1.1."""
 
 MAXIMUM_SACK_BLOCKS = 4
 MAXIMUM_OPTIONS_LENGTH = 40
@@ -63,6 +66,8 @@ class TcpOptions:
     """TSval and TSecr."""
     fast_open_cookie: bytes | None = None
     """b"" asks for a cookie."""
+    fast_open_experimental: bool = False
+    """The cookie stands, or shall stand, in the experimental option that older hosts use."""
     user_timeout: int | None = None
     """The 16 bits as on the wire: the granularity bit (minutes, not seconds) and 15 bits of time."""
     md5: bytes | None = None
@@ -99,6 +104,9 @@ def _take(found: TcpOptions, options: bytes, position: int) -> int:
     known = _KNOWN.get(kind)
     if legal and known and length in known.lengths:
         setattr(found, known.attribute, known.decode(data))
+        found.fast_open_experimental &= kind != FAST_OPEN
+    elif legal and kind == EXPERIMENTAL and data[:2] == FAST_OPEN_MAGIC and length - 2 in _KNOWN[FAST_OPEN].lengths:
+        found.fast_open_cookie, found.fast_open_experimental = bytes(data[2:]), True
     elif legal and (known is None or kind == FAST_OPEN):
         found.unknown += ((kind, data),)  # RFC 7413 §4.1.1: a cookie of a wrong length is ignored
     else:
@@ -159,7 +167,7 @@ def build(options: TcpOptions) -> bytes:
     if options.sack_blocks:
         parts.append(build_sack(options.sack_blocks))
     if options.fast_open_cookie is not None:
-        parts.append(build_fast_open(options.fast_open_cookie))
+        parts.append(build_fast_open(options.fast_open_cookie, experimental=options.fast_open_experimental))
     if options.user_timeout is not None:
         parts.append(build_user_timeout(options.user_timeout))
     parts.extend(build_option(kind, data) for kind, data in options.unknown)
@@ -207,9 +215,10 @@ def build_sack(blocks: Iterable[tuple[int, int]]) -> bytes:
     return bytes((NO_OPERATION, NO_OPERATION, SACK, 2 + len(data))) + data
 
 
-def build_fast_open(cookie: bytes) -> bytes:
+def build_fast_open(cookie: bytes, *, experimental: bool = False) -> bytes:
     """A Fast Open cookie or, empty, the request for one; no-operations after it.  RFC 7413 §4.1.1."""
-    return pad_with_no_operations(build_option(FAST_OPEN, cookie))
+    option = build_option(EXPERIMENTAL, FAST_OPEN_MAGIC + cookie) if experimental else build_option(FAST_OPEN, cookie)
+    return pad_with_no_operations(option)
 
 
 def build_user_timeout(value: int) -> bytes:
