@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ustack.config import MILLISECOND
-from ustack.sim.scenario import Outcome, Scenario
+from ustack.lab.scenario import Outcome, Scenario
 
 MEGABIT = 1_000_000
 CONTROLLERS = ("cubic", "reno", "bbr", "dctcp", "prague")
@@ -74,14 +74,14 @@ def page(singles: Iterable[str], couples: Iterable[str]) -> str:
 _INTRODUCTION = f"""# Simulated transfers
 
 What becomes of bulk transfers in the simulator: deterministic, so these tables change only when the behaviour of the
-stack does. `tools/scenarios` writes them, `tools/scenarios --check` says whether they still hold, and a test checks some
-of the rows.
+stack does. `tools/scenarios` writes them, `tools/scenarios --check` says whether they still hold, and a test checks
+some of the rows.
 
-The link carries packets of 1500 bytes; headers and timestamps take 3.5 % of it, so 96.5 % is the most that goodput can
-be. A flow sends for {PACKETS} packets' time and ten round trips, slow start included. The queue holds one bandwidth-delay
-product, 20 packets at least. *Spurious* are segments that arrived twice; the delay is what 99 % of the packets waited at
-most in the queue. Bursts of loss have a mean length of 4 packets. DCTCP and Prague meet a queue that marks only in the
-second table.
+The link carries packets of 1500 bytes; headers and timestamps take 3.5 % of it, so 96.5 % is the most that goodput
+can be. A flow sends for {PACKETS} packets' time and ten round trips, slow start included. The queue holds one
+bandwidth-delay product, 20 packets at least. *Spurious* are segments that arrived twice; the delay is what 99 % of
+the packets waited at most in the queue. Bursts of loss have a mean length of 4 packets. DCTCP and Prague meet a queue
+that marks only in the second table.
 
 ## One flow
 """
