@@ -124,6 +124,8 @@ class TcpConfig:
     whose cookies are still taken.  Empty: random."""
     fastopen_blackhole_timeout_ns: int = 0
     """How long no data leave on a SYN after the path has swallowed them; 0: such paths are not looked for."""
+    realtime_offset_ns: int = 0
+    """What to add to the stack's clock for the time of day in timestamps; 0 where time is virtual."""
     mss_default_ipv4: int = 536
     mss_default_ipv6: int = 1220
     mss_min: int = 48

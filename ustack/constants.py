@@ -40,7 +40,12 @@ MSG_WAITALL = 0x100
 MSG_ERRQUEUE = 0x2000
 MSG_NOSIGNAL = 0x4000
 MSG_MORE = 0x8000
+MSG_ZEROCOPY = 0x400_0000
 MSG_FASTOPEN = 0x2000_0000
+MSG_CONTINUED = 0x4000_0000
+"""Our own: whatever of the data is not taken at once will be sent by the same call."""
+
+SOL_SOCKET = 1
 
 SHUT_RD = 0
 SHUT_WR = 1

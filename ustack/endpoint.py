@@ -117,6 +117,18 @@ class Endpoint:
         """Whether what was sent waits for the end of a handshake, which may yet fail (TCP Fast Open)."""
         return False
 
+    def readable(self) -> int:
+        """How many bytes a receive would give now (SIOCINQ).  Raises EINVAL where none ever can."""
+        raise errors.error(errno.EINVAL)
+
+    def unsent(self) -> int:
+        """How much of what was written was not sent yet (SIOCOUTQNSD).  Raises EINVAL for what is no stream."""
+        raise errors.error(errno.EINVAL)
+
+    def at_mark(self) -> bool:
+        """Whether the next byte to read is the one after urgent data (SIOCATMARK)."""
+        return False
+
     def unacknowledged(self) -> int:
         """How much of what was sent, in bytes with a FIN as one, the peer has not acknowledged."""
         return 0

@@ -21,7 +21,7 @@ from ustack.api import addresses, options, relay
 from ustack.api.addresses import PythonAddress
 from ustack.api.readiness import mirror_of, owner_of, renew
 from ustack.api.transfer import UNCOUNTED, TransferSocket
-from ustack.endpoint import ERROR, HANGUP, READ_HANGUP, READABLE, WRITABLE, Address, Endpoint
+from ustack.endpoint import HANGUP, READ_HANGUP, READABLE, WRITABLE, Address, Endpoint
 from ustack.runtime.current import current_driver
 from ustack.runtime.driver import Driver
 from ustack.runtime.waiting import Observer, observe
@@ -33,6 +33,7 @@ _SECONDS_MAX = 1 << 33
 _LINGER_LOOK_NS = 10_000_000
 """How often a lingering close() looks whether all is acknowledged."""
 _ENDED = READABLE | HANGUP
+FIONREAD, SIOCOUTQ, SIOCOUTQNSD, SIOCATMARK = 0x541B, 0x5411, 0x894B, 0x8905
 _CONNECTING = (errno.EINPROGRESS, errno.EALREADY)
 
 
@@ -278,7 +279,7 @@ class socket(TransferSocket):
 
     def _await_connection(self, endpoint: Endpoint) -> None:
         deadline: int | None = UNCOUNTED
-        while not endpoint.readiness() & (WRITABLE | ERROR | HANGUP):
+        while not endpoint.readiness() & (WRITABLE | HANGUP):
             try:
                 deadline = self._block(WRITABLE, 0, deadline)
             except BlockingIOError:  # SO_SNDTIMEO
@@ -341,6 +342,23 @@ class socket(TransferSocket):
         with self._driver.lock:
             endpoint = self._opened()
             self._call(endpoint, options.put, options.Target(endpoint, self._driver), level, optname, encoded)
+
+    def ioctl(self, request: int, /) -> int:
+        """What the request to the kernel of this name tells: FIONREAD (SIOCINQ), SIOCOUTQ, SIOCOUTQNSD, SIOCATMARK.
+
+        Raises EINVAL where the kind of socket has none, ENOTTY for other requests.
+        """
+        with self._driver.lock:
+            endpoint = self._opened()
+            if request == FIONREAD:
+                return endpoint.readable()
+            if request == SIOCATMARK:
+                return int(endpoint.at_mark())
+            if request not in (SIOCOUTQ, SIOCOUTQNSD):
+                raise errors.error(errno.ENOTTY)
+            if options.is_listener(endpoint):
+                raise errors.error(errno.EINVAL)
+            return endpoint.unacknowledged() if request == SIOCOUTQ else endpoint.unsent()
 
     # The descriptor, and the end.
 

@@ -17,6 +17,7 @@ from ustack.api import addresses
 from ustack.api.addresses import PythonAddress
 from ustack.api.options import is_listener
 from ustack.constants import (
+    MSG_CONTINUED,
     MSG_DONTWAIT,
     MSG_ERRQUEUE,
     MSG_FASTOPEN,
@@ -118,7 +119,7 @@ class TransferSocket(stdlib.socket):
         deadline: int | None = UNCOUNTED
         while True:
             endpoint = self._opened()
-            if endpoint.readiness() & wanted or (not self._timeout and (flags or is_listener(endpoint))):
+            if endpoint.readiness() & wanted or (not self._timeout and self._asks_anyhow(endpoint, len(buffer), flags)):
                 now = driver.now()
                 try:
                     return endpoint.receive_into(buffer, flags, now)
@@ -128,6 +129,14 @@ class TransferSocket(stdlib.socket):
                 finally:
                     self._finish(endpoint, now)
             deadline = self._block(wanted, flags, deadline)
+
+    def _asks_anyhow(self, endpoint: Endpoint, size: int, flags: int) -> bool:
+        """Whether the endpoint is asked though it is not readable; SO_RCVLOWAT keeps only waiting calls from data."""
+        if flags or is_listener(endpoint):
+            return True
+        if endpoint.options.receive_low_water == 1:
+            return False
+        return self._timeout == 0 or 0 < size <= endpoint.readable()
 
     def _take_all(self, buffer: memoryview, flags: int) -> int:
         """Fill a stream's buffer (MSG_WAITALL); less at the end of the stream, and on an error after some bytes."""
@@ -231,8 +240,9 @@ class TransferSocket(stdlib.socket):
         while True:
             endpoint = self._opened()
             now = driver.now()
+            continued = MSG_CONTINUED if self._timeout is None and not flags & MSG_DONTWAIT else 0
             try:
-                return endpoint.send(data, flags, destination, now), deadline
+                return endpoint.send(data, flags | continued, destination, now), deadline
             except BlockingIOError as pending:
                 if pending.errno != errno.EAGAIN and (self._timeout == 0 or flags & MSG_DONTWAIT):
                     raise

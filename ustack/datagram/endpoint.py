@@ -150,6 +150,11 @@ class DatagramEndpoint(Endpoint):
 
     # The rest.
 
+    def readable(self) -> int:
+        """The bytes of the oldest datagram (SIOCINQ)."""
+        datagram = self.queue.first()
+        return 0 if datagram is None else datagram.length
+
     def option_changed(self, name: str, now: int) -> None:
         """SO_RCVBUF is the queue's limit; without receive_errors nothing is kept."""
         if name == "receive_buffer":

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from typing import NamedTuple
 
-from ustack.address import map_ipv4
-from ustack.constants import AF_INET, AF_INET6, IP_RECVERR, IPPROTO_IP, IPPROTO_IPV6, IPV6_RECVERR
 from ustack.datagram.control import ControlMessage
+from ustack.datagram.extended_error import ORIGIN_ICMP, ORIGIN_ICMP6, control_message
 from ustack.ip.icmp import IcmpError
 
 ERRORS_KEPT = 64
 """The most errors of one socket; more are dropped."""
-
-_EXTENDED_ERROR = struct.Struct("=IBBBxII")
-"""`struct sock_extended_err`: errno, origin, type, code, info, data."""
-_ORIGIN_ICMP, _ORIGIN_ICMP6 = 2, 3
-_SOCKADDR_IN = struct.Struct("=HH4s8x")
-_SOCKADDR_IN6 = struct.Struct("=HHI16sI")
 
 
 class KeptError(NamedTuple):
@@ -31,12 +23,16 @@ class KeptError(NamedTuple):
     def control_message(self, family: int) -> ControlMessage:
         """IP_RECVERR or IPV6_RECVERR for a socket of `family`: the error, and who reported it."""
         error = self.error
-        origin = _ORIGIN_ICMP if error.version == 4 else _ORIGIN_ICMP6
-        extended = _EXTENDED_ERROR.pack(error.errno, origin, error.type, error.code, error.mtu or 0, 0)
-        if family == AF_INET6:
-            offender = _SOCKADDR_IN6.pack(AF_INET6, 0, 0, map_ipv4(error.source), 0)
-            return IPPROTO_IPV6, IPV6_RECVERR, extended + offender
-        return IPPROTO_IP, IP_RECVERR, extended + _SOCKADDR_IN.pack(AF_INET, 0, error.source)
+        origin = ORIGIN_ICMP if error.version == 4 else ORIGIN_ICMP6
+        return control_message(
+            family,
+            error.errno,
+            origin,
+            kind=error.type,
+            code=error.code,
+            info=error.mtu or 0,
+            offender=error.source,
+        )
 
 
 class ErrorQueue:

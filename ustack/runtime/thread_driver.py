@@ -42,6 +42,7 @@ class ThreadDriver(Driver):
 
     def __init__(self, stack: Stack) -> None:
         super().__init__(stack, monotonic)
+        stack.config.tcp.realtime_offset_ns = time.time_ns() - monotonic()
         self._wake_descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(self._wake_descriptor, select.POLLIN)

@@ -10,10 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 from ustack import errors
 from ustack.address import LOOPBACK_IPV4, LOOPBACK_IPV6, is_multicast, is_unspecified
-from ustack.constants import MSG_FASTOPEN, MSG_MORE, MSG_OOB, MSG_PEEK, MSG_TRUNC, SHUT_RD, SHUT_RDWR, SHUT_WR
+from ustack.constants import (
+    MSG_CONTINUED,
+    MSG_ERRQUEUE,
+    MSG_FASTOPEN,
+    MSG_MORE,
+    MSG_OOB,
+    MSG_PEEK,
+    MSG_TRUNC,
+    SHUT_RD,
+    SHUT_RDWR,
+    SHUT_WR,
+)
 from ustack.endpoint import READ_HANGUP, READABLE, WRITABLE, Address
 from ustack.native import ffi, lib
-from ustack.tcp import opening, output, rate_sampling, receive_queue, retransmission, sequence, timeouts, window
+from ustack.tcp import (
+    notices,
+    opening,
+    output,
+    rate_sampling,
+    receive_queue,
+    retransmission,
+    sequence,
+    timeouts,
+    window,
+)
 from ustack.tcp import options as tcp_options
 from ustack.tcp.fast_open import client as fast_open_client
 from ustack.tcp.state import (
@@ -150,10 +171,12 @@ def send(connection: Connection, data: Any, flags: int, destination: Address | N
     if flags & MSG_FASTOPEN or fast_open_client.is_deferred(connection):
         count = _send_opening(connection, data, flags, destination, now)
         if count is not None:
+            notices.sent(connection, flags)
             return count
     connection.raise_pending_error()
     tcb = connection.tcb
     _check_can_send(connection)
+    notices.check_send(connection, flags)
     buffer = ffi.from_buffer(data)
     length = len(buffer)
     taken = min(length, connection.send_limit - tcb.snd_ring.length)
@@ -167,6 +190,8 @@ def send(connection: Connection, data: Any, flags: int, destination: Address | N
         raise errors.error(errno.ENOBUFS)
     rate_sampling.note_app_limited(tcb, output.unsent_bytes(tcb))
     lib.ring_write(ring, buffer, taken)
+    if taken == length or not flags & MSG_CONTINUED:
+        notices.sent(connection, flags)
     if flags & MSG_OOB and taken == length:
         tcb.snd_up = sequence.add(tcb.snd_ring_seq, tcb.snd_ring.length)
         connection.wants_slow_path(lib.SLOW_URGENT, True)
@@ -204,6 +229,8 @@ def receive_into(connection: Connection, buffer: Any, flags: int, now: int) -> t
     Raises EAGAIN when there is nothing, ENOTCONN before an open, the error that ended the connection once; 0 bytes is
     the end.
     """
+    if flags & MSG_ERRQUEUE:
+        return notices.receive(connection, buffer, flags)
     if flags & MSG_OOB:
         return _receive_urgent(connection, buffer, flags)
     tcb = connection.tcb

@@ -6,7 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ustack.native import lib
-from ustack.tcp import controller_choice, output, timeouts
+from ustack.tcp import (
+    controller_choice,
+    notices,
+    output,
+    timeouts,
+)
 from ustack.tcp.state import is_synchronized
 
 if TYPE_CHECKING:
@@ -69,4 +74,6 @@ _ACTIONS: dict[str, Callable[[Connection, int], None]] = {
     "receive_buffer": _receive_buffer,
     "congestion_control": controller_choice.change,
     "quick_ack": _quick_ack,
+    "timestamping": notices.timestamping_changed,
+    "receive_timestamp": notices.receive_timestamp_changed,
 }

@@ -23,22 +23,22 @@ from ustack.endpoint import (
 )
 from ustack.ip.routing import NO_METRICS
 from ustack.native import ffi
-from ustack.tcp import calls, changed_options, info, timeouts
+from ustack.tcp import calls, changed_options, info, queries, timeouts
 from ustack.tcp.fast_open import FastOpenState
 from ustack.tcp.fast_open import client as fast_open_client
-from ustack.tcp.state import CLOSED, CLOSING, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT, can_send
+from ustack.tcp.state import CLOSED, SYN_RECEIVED, SYN_SENT, can_send
 
 if TYPE_CHECKING:
+    from ustack.datagram.control import ControlMessage
     from ustack.ip.interface import Interface
     from ustack.ports import Binding
     from ustack.tcp.congestion import CongestionController
     from ustack.tcp.listener import Listener
+    from ustack.tcp.notices import Notices
     from ustack.tcp.protocol import TcpProtocol
 
 CLOSED_TCB = ffi.new("struct tcb *")
 """The TCB of every connection that has none: its state is CLOSED, and nobody writes to it."""
-
-_FIN_SENT = (FIN_WAIT_1, CLOSING, LAST_ACK)
 
 
 class Connection(Endpoint):
@@ -46,8 +46,8 @@ class Connection(Endpoint):
 
     __slots__ = (
         "binding", "congestion", "echoed_rtt_ns", "fast_open", "fin_queued", "fin_seq", "interface",
-        "last_challenge_ns", "last_out_of_window_ns", "listener", "max_segment", "max_segment_until_ns", "opened",
-        "orphaned", "read_shutdown", "result_pending", "route_metrics", "soft_error", "tcb", "tcp",
+        "last_challenge_ns", "last_out_of_window_ns", "listener", "max_segment", "max_segment_until_ns", "notices",
+        "opened", "orphaned", "read_shutdown", "result_pending", "route_metrics", "soft_error", "tcb", "tcp",
         "timer_entry_ns", "urgent_byte", "urgent_seq",
     )  # fmt: skip
 
@@ -93,6 +93,8 @@ class Connection(Endpoint):
         self.fast_open = FastOpenState()
         self.result_pending = False
         """The user has not been told yet how the open has ended."""
+        self.notices: Notices | None = None
+        """The error queue; None while the user has not asked for anything that is told there."""
 
     # Timed.
 
@@ -108,7 +110,7 @@ class Connection(Endpoint):
 
     def readiness(self) -> int:
         """The bits that hold now, as Linux's tcp_poll() gives them."""
-        bits = ERROR if self.error else 0
+        bits = ERROR if self.error or (self.notices is not None and self.notices.queue) else 0
         if not self.opened:
             return bits | WRITABLE | HANGUP
         tcb = self.tcb
@@ -120,7 +122,7 @@ class Connection(Endpoint):
             bits |= READABLE | READ_HANGUP
             if ended or self.fin_queued:
                 bits |= HANGUP
-        elif calls.readable_bytes(self):
+        elif self._has_enough_to_read():
             bits |= READABLE
         if ended or self.fin_queued or (self.may_send() and tcb.snd_ring.length < self.send_limit):
             bits |= WRITABLE
@@ -136,6 +138,13 @@ class Connection(Endpoint):
         """Whether the user may send now: in SYN-RECEIVED too, if a Fast Open cookie has opened it (RFC 7413 §4.2.2)."""
         state = self.tcb.state
         return can_send(state) or (state == SYN_RECEIVED and self.fast_open.server is not None)
+
+    def _has_enough_to_read(self) -> bool:
+        """SO_RCVLOWAT: enough is also what nearly fills the buffer."""
+        available = calls.readable_bytes(self)
+        return available > 0 and (
+            available >= self.options.receive_low_water or bool(self.tcb.rcv_wnd <= self.tcb.rcv_mss)
+        )
 
     @property
     def send_limit(self) -> int:
@@ -192,9 +201,21 @@ class Connection(Endpoint):
         """As `Endpoint`."""
         changed_options.apply(self, name, now)
 
+    def ancillary(self) -> list[ControlMessage]:
+        """As `Endpoint`: TCP_INQ, timestamps, and the entries of the error queue."""
+        return queries.control_messages(self)
+
+    def readable(self) -> int:
+        """Bytes that can be read (SIOCINQ)."""
+        return queries.readable(self)
+
     def unacknowledged(self) -> int:
-        """Bytes that were written, and a FIN, that the peer has not acknowledged."""
-        return int(self.tcb.snd_ring.length) + (self.tcb.state in _FIN_SENT)
+        """Bytes that were written, and a FIN, that the peer has not acknowledged (SIOCOUTQ)."""
+        return queries.unacknowledged(self)
+
+    def unsent(self) -> int:
+        """Those of them that were not sent yet (SIOCOUTQNSD)."""
+        return queries.unsent(self)
 
     def at_mark(self) -> bool:
         """Whether the next byte to read is the one after the urgent data (sockatmark)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ustack.native import lib
-from ustack.tcp import ack_sample, output
+from ustack.tcp import ack_sample, notices, output
 from ustack.tcp.state import CLOSED, SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ def settle(connection: Connection, now: int) -> None:
     if tcb.state in _NOT_SYNCHRONIZED:
         return
     ack_sample.flush(connection, now)
+    if connection.notices is not None:
+        notices.acknowledged(connection, now)
+        notices.arrived(connection, now)
     output.output(connection, now)
     _settle_ack(connection, now)
     events = tcb.events

@@ -9,7 +9,7 @@ from ustack.constants import IPPROTO_TCP
 from ustack.drops import Drop, DropReason
 from ustack.endpoint import ERROR
 from ustack.native import ffi, lib
-from ustack.tcp import output, segment_size, sequence
+from ustack.tcp import notices, output, segment_size, sequence
 from ustack.tcp.connection import Connection
 from ustack.tcp.fast_open import client as fast_open_client
 from ustack.tcp.state import SYN_RECEIVED, SYN_SENT
@@ -42,6 +42,8 @@ def error_arrives(tcp: TcpProtocol, error: IcmpError, now: int) -> None:
     if error.mtu is not None:
         _packet_too_big(connection, error.mtu, now)
     elif _ends_open(connection, error):
+        if connection.options.receive_errors:
+            notices.icmp_error(connection, error)
         connection.fail(error.errno)
     else:
         _soft_error(connection, error.errno)

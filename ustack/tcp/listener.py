@@ -15,7 +15,18 @@ from ustack.address import is_multicast, is_unspecified
 from ustack.drops import Drop, DropReason
 from ustack.endpoint import HANGUP, READ_HANGUP, READABLE, Endpoint
 from ustack.native import lib
-from ustack.tcp import controller_choice, ecn, info, opening, output, reset, retransmission, segment_size, sequence
+from ustack.tcp import (
+    controller_choice,
+    ecn,
+    info,
+    notices,
+    opening,
+    output,
+    reset,
+    retransmission,
+    segment_size,
+    sequence,
+)
 from ustack.tcp import options as tcp_options
 from ustack.tcp.fast_open import server as fast_open_server
 from ustack.tcp.fast_open.cookies import Keys, split_keys
@@ -96,6 +107,7 @@ class Listener(Endpoint):
         tcp = self.tcp
         child = tcp.new_connection(self.family)
         child.options = replace(self.options)
+        notices.inherit(child)
         try:
             opening.create_tcb(
                 child, segment.local, segment.local_port, segment.remote, segment.remote_port, now, segment.previous_nxt

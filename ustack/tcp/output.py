@@ -13,6 +13,7 @@ from ustack.tcp import (
     accounting,
     cwnd_validation,
     ecn,
+    notices,
     pacing,
     rate_sampling,
     resend,
@@ -168,6 +169,7 @@ def _send_segment(connection: Connection, length: int, pending: int, fin: bool, 
     pacing.note_sent(connection, length, now)
     end = sequence.add(seq, length + fin)
     record_sent(tcb, seq, end, mark, now)
+    notices.transmitted(connection, seq, length, now)
     if length % tcb.snd_mss:
         tcb.snd_sml = end
     tcb.fin_sent = fin

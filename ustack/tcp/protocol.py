@@ -18,7 +18,7 @@ from ustack.drops import Drop, DropReason
 from ustack.endpoint import Endpoint
 from ustack.entropy import Entropy
 from ustack.native import ffi, lib
-from ustack.tcp import arrival, fast_path, icmp, reset, time_wait
+from ustack.tcp import arrival, fast_path, icmp, notices, reset, time_wait
 from ustack.tcp.challenge import ChallengeLimit
 from ustack.tcp.connection import CLOSED_TCB, Connection
 from ustack.tcp.fast_open import cookies
@@ -291,6 +291,7 @@ class TcpProtocol:
             lib.ring_release(ffi.addressof(tcb, "snd_ring"))
             lib.sent_queue_release(ffi.addressof(tcb, "sent"))
             fast_open_server.ended(connection, now=0)
+            notices.ended(connection)
             if connection.listener is not None:
                 connection.orphaned = True
                 connection.listener.forget(connection)

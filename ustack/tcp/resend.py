@@ -8,7 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import output, pacing, rate_sampling, sequence
+from ustack.tcp import (
+    notices,
+    output,
+    pacing,
+    rate_sampling,
+    sequence,
+)
 from ustack.wire.tcp import ACK, FIN, PSH
 
 if TYPE_CHECKING:
@@ -62,6 +68,7 @@ def resend(connection: Connection, index: int, options: bytes, now: int) -> bool
     rate_sampling.stamp(tcb, segment, now)
     lib.sent_queue_retransmitted(sent, index, now)
     pacing.note_sent(connection, length - fin, now)
+    notices.transmitted(connection, segment.seq, length - fin, now)
     tcb.bytes_retransmitted += length
     tcb.retransmissions += 1
     return True
