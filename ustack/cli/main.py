@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from ustack import __version__
-from ustack.cli import conformance, demo, doctor, drops, nc, ns, ping, serve, ss
+from ustack.cli import conformance, demo, doctor, drill, drops, nc, ns, ping, serve, ss
 from ustack.cli.output import CommandError, say
 
 COMMANDS = {
@@ -25,6 +25,7 @@ COMMANDS = {
     "ss": ss,
     "drops": drops,
     "doctor": doctor,
+    "drill": drill,
     "conformance": conformance,
 }
 """Each module has `add_arguments(parser)` and `run(arguments) -> status`; its docstring's first line is its help."""
@@ -72,3 +73,7 @@ def _words(failure: Exception) -> str:
     if isinstance(failure, OSError) and failure.strerror:
         return f"{failure.strerror}: {failure.filename}" if failure.filename else failure.strerror
     return str(failure) or type(failure).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())

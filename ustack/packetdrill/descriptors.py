@@ -1,0 +1,83 @@
+"""The descriptors of a script: names for what is open on the machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ustack.api.socket import socket
+from ustack.packetdrill.flow import Flow
+from ustack.packetdrill.problems import Failed
+from ustack.packetdrill.readiness import Epoll
+
+
+@dataclass(slots=True, eq=False)
+class OpenSocket:
+    """A socket, and how far the script has brought it."""
+
+    sock: socket
+    flow: Flow
+
+
+@dataclass(slots=True, eq=False)
+class Pipe:
+    """What lies in a pipe; both ends have it."""
+
+    content: bytearray = field(default_factory=bytearray)
+
+
+@dataclass(slots=True, eq=False)
+class OpenFile:
+    """A file of the machine's own, which the script's commands have made."""
+
+    content: bytes
+    position: int = 0
+
+
+Open = OpenSocket | Epoll | Pipe | OpenFile
+
+
+class Descriptors:
+    """By the script's numbers."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, Open] = {}
+
+    def add(self, number: int, entry: Open) -> None:
+        """A new descriptor.  Raises Failed for a number in use."""
+        if number < 0:
+            raise Failed(f"invalid fd {number} in script")
+        if number in self._open:
+            raise Failed(f"duplicate fd {number} in script")
+        self._open[number] = entry
+
+    def find(self, number: int) -> Open:
+        """What a number stands for.  Raises Failed."""
+        try:
+            return self._open[number]
+        except KeyError:
+            raise Failed(f"unable to find fd with script fd {number}") from None
+
+    def open_socket(self, number: int) -> OpenSocket:
+        """The socket that a number stands for.  Raises Failed."""
+        entry = self.find(number)
+        if not isinstance(entry, OpenSocket):
+            raise Failed(f"fd {number} is no socket")
+        return entry
+
+    def epoll(self, number: int) -> Epoll:
+        """The epoll that a number stands for.  Raises Failed."""
+        entry = self.find(number)
+        if not isinstance(entry, Epoll):
+            raise Failed(f"fd {number} is no epoll")
+        return entry
+
+    def remove(self, number: int) -> None:
+        """A descriptor is closed: it leaves every epoll too."""
+        del self._open[number]
+        for entry in self._open.values():
+            if isinstance(entry, Epoll):
+                entry.forget(number)
+
+    def sockets(self) -> list[socket]:
+        """Those that are open."""
+        return [entry.sock for entry in self._open.values() if isinstance(entry, OpenSocket)]

@@ -1,0 +1,151 @@
+"""poll() and epoll over the stack's own sockets: what an endpoint's readiness is to them, and waiting."""
+
+from __future__ import annotations
+
+import errno
+import select
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ustack import errors
+from ustack.api.socket import socket
+from ustack.endpoint import ERROR, HANGUP, PRIORITY, READ_HANGUP, READABLE, WRITABLE, Endpoint
+from ustack.runtime.driver import Driver
+from ustack.runtime.waiting import Observer, Waiter, observe
+
+_BITS = (
+    (READABLE, select.POLLIN | select.POLLRDNORM),
+    (WRITABLE, select.POLLOUT | select.POLLWRNORM),
+    (PRIORITY, select.POLLPRI),
+    (ERROR, select.POLLERR),
+    (READ_HANGUP, select.POLLRDHUP),
+    (HANGUP, select.POLLHUP),
+)
+_ALWAYS = select.POLLERR | select.POLLHUP
+MILLISECOND = 1_000_000
+
+
+def poll_bits(sock: socket) -> int:
+    """What poll() would show of a socket."""
+    endpoint = endpoint_of(sock)
+    readiness = endpoint.readiness()
+    return sum(shown for bit, shown in _BITS if readiness & bit)
+
+
+def endpoint_of(sock: socket) -> Endpoint:
+    """The endpoint behind a socket.  Raises EBADF."""
+    endpoint = sock._endpoint  # noqa: SLF001  # what stands behind a descriptor in a kernel
+    if endpoint is None:
+        raise errors.error(errno.EBADF)
+    return endpoint
+
+
+class Alarm:
+    """Wakes a waiter at any event of the endpoints it watches."""
+
+    def __init__(self, waiter: Waiter) -> None:
+        self._waiter = waiter
+
+    def changed(self, observer: Observer) -> None:
+        """As `Watcher`."""
+        self._waiter.wake()
+
+
+def wait_for(driver: Driver, endpoints: list[Endpoint], ready: Callable[[], bool], timeout_ms: int) -> None:
+    """Block until `ready`, or the time-out (−1: none) has passed."""
+    deadline = None if timeout_ms < 0 else driver.now() + timeout_ms * MILLISECOND
+    while not ready() and (deadline is None or driver.now() < deadline):
+        waiter = driver.new_waiter()
+        alarm = Alarm(waiter)
+        for endpoint in endpoints:
+            observe(endpoint).watchers.append(alarm)
+        try:
+            driver.suspend(waiter, deadline)
+        finally:
+            for endpoint in endpoints:
+                observe(endpoint).watchers.remove(alarm)
+
+
+def poll(driver: Driver, entries: list[tuple[socket, int]], timeout_ms: int) -> list[int]:
+    """The bits that hold for each (socket, events); waits for any of them."""
+
+    def held() -> list[int]:
+        return [poll_bits(sock) & (events | _ALWAYS) for sock, events in entries]
+
+    wait_for(driver, [endpoint_of(sock) for sock, _ in entries], lambda: any(held()), timeout_ms)
+    return held()
+
+
+@dataclass(slots=True, eq=False)
+class Interest:
+    """One socket in an epoll: what is wanted, and the data that comes with it."""
+
+    sock: socket
+    events: int
+    data: object
+    fresh: bool = True
+    """Something has happened since it was last reported: what EPOLLET waits for."""
+
+    def changed(self, observer: Observer) -> None:
+        """As `Watcher`."""
+        self.fresh = True
+
+
+class Epoll:
+    """An epoll descriptor."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._interests: dict[int, Interest] = {}
+
+    def add(self, descriptor: int, sock: socket, events: int, data: object) -> None:
+        """EPOLL_CTL_ADD.  Raises EEXIST."""
+        if descriptor in self._interests:
+            raise errors.error(errno.EEXIST)
+        interest = self._interests[descriptor] = Interest(sock, events, data)
+        observe(endpoint_of(sock)).watchers.append(interest)
+
+    def modify(self, descriptor: int, events: int, data: object) -> None:
+        """EPOLL_CTL_MOD: what holds is reported again.  Raises ENOENT."""
+        interest = self._find(descriptor)
+        interest.events, interest.data, interest.fresh = events, data, True
+
+    def remove(self, descriptor: int) -> None:
+        """EPOLL_CTL_DEL.  Raises ENOENT."""
+        interest = self._find(descriptor)
+        del self._interests[descriptor]
+        watchers = observe(endpoint_of(interest.sock)).watchers
+        if interest in watchers:
+            watchers.remove(interest)
+
+    def forget(self, descriptor: int) -> None:
+        """A socket is closed: it leaves every epoll."""
+        self._interests.pop(descriptor, None)
+
+    def _find(self, descriptor: int) -> Interest:
+        try:
+            return self._interests[descriptor]
+        except KeyError:
+            raise errors.error(errno.ENOENT) from None
+
+    def wait(self, most: int, timeout_ms: int) -> list[tuple[int, object]]:
+        """Up to `most` of (events, data) that hold; waits for the first."""
+        endpoints = [endpoint_of(interest.sock) for interest in self._interests.values()]
+        wait_for(self._driver, endpoints, lambda: any(map(_held, self._interests.values())), timeout_ms)
+        found: list[tuple[int, object]] = []
+        for interest in self._interests.values():
+            held = _held(interest)
+            if held and len(found) < most:
+                interest.fresh = False
+                if interest.events & select.EPOLLONESHOT:
+                    interest.events &= select.EPOLLET
+                found.append((held, interest.data))
+        return found
+
+
+def _held(interest: Interest) -> int:
+    """What is to be reported of a socket."""
+    if interest.events & select.EPOLLET and not interest.fresh:
+        return 0
+    wanted = interest.events & ~(select.EPOLLET | select.EPOLLONESHOT)
+    return poll_bits(interest.sock) & (wanted | _ALWAYS) if wanted else 0
