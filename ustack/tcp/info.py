@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MICROSECOND = 1_000
 _MILLISECOND = 1_000_000
+_SECOND = 1_000_000_000
 _UNLIMITED = (1 << 64) - 1
 _NEVER = (1 << 32) - 1
 _MSS_UNKNOWN = 536
@@ -77,6 +78,7 @@ def tcp_info(connection: Connection, now: int) -> bytes:
     fields = _unopened(connection)
     if tcb.local_port:
         fields |= _sending(connection, now) | _receiving(connection, now) | _flags(connection)
+        fields |= _rates(connection) | _marks(tcb)
         fields |= _times(tcb, now) | _round_trips(tcb) | _counts(tcb, now)
     fields["flags"] |= connection.fast_open.failure << 1
     fields["state"] = LINUX_STATES[State(tcb.state)]
@@ -129,7 +131,15 @@ def _flags(connection: Connection) -> dict[str, int]:
         options |= OPT_WSCALE
     if connection.fast_open.syn_data_acknowledged:
         options |= OPT_SYN_DATA
-    return {"options": options, "wscales": tcb.snd_wscale | tcb.rcv_wscale << 4}
+    if tcb.ecn_mode in (lib.ECN_CLASSIC, lib.ECN_ACCURATE):
+        options |= OPT_ECN
+    if tcb.ecn_flags & lib.ECN_SEEN:
+        options |= OPT_ECN_SEEN
+    return {
+        "options": options,
+        "wscales": tcb.snd_wscale | tcb.rcv_wscale << 4,
+        "flags": (1 if tcb.rate_app_limited else 0) | connection.fast_open.failure << 1,
+    }
 
 
 def _sending(connection: Connection, now: int) -> dict[str, int]:
@@ -154,10 +164,29 @@ def _sending(connection: Connection, now: int) -> dict[str, int]:
     }
 
 
-def _segments(tcb: Any, count: int) -> int:
-    """Bytes in full segments."""
-    mss = tcb.snd_mss or _MSS_UNKNOWN
-    return -(-int(count) // int(mss))
+def _rates(connection: Connection) -> dict[str, int]:
+    """Bytes a second."""
+    tcb, limit = connection.tcb, connection.options.max_pacing_rate
+    interval: int = tcb.rate_interval_ns
+    return {
+        "pacing_rate": tcb.pacing_rate or _UNLIMITED,
+        "max_pacing_rate": _UNLIMITED if limit is None else limit,
+        "delivery_rate": tcb.rate_delivered * tcb.snd_mss * _SECOND // interval if interval else 0,
+    }
+
+
+def _marks(tcb: Any) -> dict[str, int]:
+    """Explicit congestion notification."""
+    told: dict[str, int] = {
+        "delivered_ce": tcb.delivered_ce,
+        "received_ce": tcb.received_ce,
+        "accecn_fail_mode": tcb.accecn_fail,
+        "accecn_opt_seen": tcb.accecn_seen,
+    }
+    for codepoint, name in ((lib.ECT_1, "e1"), (lib.ECT_0, "e0"), (lib.ECN_CE, "ce")):
+        told[f"delivered_{name}_bytes"] = tcb.delivered_ecn_bytes[codepoint - 1]
+        told[f"received_{name}_bytes"] = tcb.received_ecn_bytes[codepoint - 1]
+    return told
 
 
 def _receiving(connection: Connection, now: int) -> dict[str, int]:
@@ -199,6 +228,7 @@ def _counts(tcb: Any, now: int) -> dict[str, int]:
         "bytes_acked": tcb.bytes_acked,
         "bytes_received": tcb.bytes_received,
         "bytes_sent": tcb.bytes_sent,
+        "delivered": tcb.delivered,
         "bytes_retrans": tcb.bytes_retransmitted,
         "segs_out": tcb.segments_sent,
         "segs_in": tcb.segments_received,
