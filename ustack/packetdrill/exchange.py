@@ -223,7 +223,9 @@ class Exchange:
             flow.local_isn = packet.seq
         flow.last_outbound = packet
         shown = flow.to_script(packet)
-        self._note(OUTBOUND, notation.format_live(shown))
+        if isinstance(segment, TcpSpec) and segment.options is not None:
+            flow.learn_timestamp(segment.options, shown.options)
+        self._note(OUTBOUND, notation.format_live(replace(shown, options=flow.in_script_time(shown.options))))
         return shown
 
     def _compare(self, flow: Flow, spec: PacketSpec, actual: LivePacket) -> None:
@@ -236,8 +238,7 @@ class Exchange:
         elif actual.kind != "tcp":
             raise Failed(f"expected: TCP header vs actual: {actual.kind.upper()} header")
         else:
-            if transport.options is not None:
-                actual.options = flow.learn_timestamp(transport.options, actual.options)
+            actual.options = flow.in_script_time(actual.options)
             matching.check_segment(transport, actual)
         matching.check_ip(spec.ip, actual)
         self._check_flow_label(flow, spec.ip.flow_label, actual)

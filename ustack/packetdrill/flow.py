@@ -100,18 +100,23 @@ class Flow:
             options=shift_sack(packet.options, ack_offset),
         )
 
-    def learn_timestamp(self, script: bytes, live: bytes) -> bytes:
-        """Note which value on the wire the script's value stands for; the live options with a value of the script."""
+    def learn_timestamp(self, script: bytes, live: bytes) -> None:
+        """Note which value on the wire the script's value stands for."""
         expected, actual = find_timestamps(script), find_timestamps(live)
         if expected is None or actual is None:
-            return live
-        value, live_value = expected[0], actual[0]
-        self.timestamps[value] = live_value
+            return
+        self.timestamps[expected[0]] = actual[0]
         if self.first_timestamp is None:
-            self.first_timestamp = value, live_value
-        shown = (self.first_timestamp[0] + live_value - self.first_timestamp[1]) & MASK
-        offset = actual[2]
-        return live[: offset + 2] + _PAIR.pack(shown, actual[1]) + live[offset + 10 :]
+            self.first_timestamp = expected[0], actual[0]
+
+    def in_script_time(self, options: bytes) -> bytes:
+        """Outbound options with a timestamp that counts from the script's first one."""
+        found = find_timestamps(options)
+        if found is None or self.first_timestamp is None:
+            return options
+        value, echo, offset = found
+        shown = (self.first_timestamp[0] + value - self.first_timestamp[1]) & MASK
+        return options[: offset + 2] + _PAIR.pack(shown, echo) + options[offset + 10 :]
 
 
 def shift_sack(options: bytes, offset: int) -> bytes:

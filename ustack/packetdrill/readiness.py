@@ -22,13 +22,17 @@ _BITS = (
     (HANGUP, select.POLLHUP),
 )
 _ALWAYS = select.POLLERR | select.POLLHUP
+_MODES = select.EPOLLET | select.EPOLLONESHOT | select.EPOLLEXCLUSIVE | 1 << 29
+"""Bits of an interest that are no events; the last one is EPOLLWAKEUP."""
 MILLISECOND = 1_000_000
 
 
 def poll_bits(sock: socket) -> int:
     """What poll() would show of a socket."""
-    endpoint = endpoint_of(sock)
-    readiness = endpoint.readiness()
+    return _shown(endpoint_of(sock).readiness())
+
+
+def _shown(readiness: int) -> int:
     return sum(shown for bit, shown in _BITS if readiness & bit)
 
 
@@ -83,12 +87,27 @@ class Interest:
     sock: socket
     events: int
     data: object
-    fresh: bool = True
-    """Something has happened since it was last reported: what EPOLLET waits for."""
+    listed: bool = True
+    """It is on the list of those that are looked at: an event that is wanted has come since nothing was found."""
 
     def changed(self, observer: Observer) -> None:
         """As `Watcher`."""
-        self.fresh = True
+        if _shown(observer.raised) & (self.events | _ALWAYS):
+            self.listed = True
+
+    def held(self) -> int:
+        """What is to be reported."""
+        wanted = self.events & ~_MODES
+        return poll_bits(self.sock) & (wanted | _ALWAYS) if self.listed and wanted else 0
+
+    def report(self) -> int:
+        """What is reported now: what has nothing to report, and EPOLLET, leaves the list until the next event."""
+        held = self.held()
+        if not held or self.events & select.EPOLLET:
+            self.listed = False
+        if held and self.events & select.EPOLLONESHOT:
+            self.events &= _MODES
+        return held
 
 
 class Epoll:
@@ -108,7 +127,7 @@ class Epoll:
     def modify(self, descriptor: int, events: int, data: object) -> None:
         """EPOLL_CTL_MOD: what holds is reported again.  Raises ENOENT."""
         interest = self._find(descriptor)
-        interest.events, interest.data, interest.fresh = events, data, True
+        interest.events, interest.data, interest.listed = events, data, True
 
     def remove(self, descriptor: int) -> None:
         """EPOLL_CTL_DEL.  Raises ENOENT."""
@@ -131,21 +150,10 @@ class Epoll:
     def wait(self, most: int, timeout_ms: int) -> list[tuple[int, object]]:
         """Up to `most` of (events, data) that hold; waits for the first."""
         endpoints = [endpoint_of(interest.sock) for interest in self._interests.values()]
-        wait_for(self._driver, endpoints, lambda: any(map(_held, self._interests.values())), timeout_ms)
+        interests = self._interests.values()
+        wait_for(self._driver, endpoints, lambda: any(interest.held() for interest in interests), timeout_ms)
         found: list[tuple[int, object]] = []
-        for interest in self._interests.values():
-            held = _held(interest)
-            if held and len(found) < most:
-                interest.fresh = False
-                if interest.events & select.EPOLLONESHOT:
-                    interest.events &= select.EPOLLET
+        for interest in interests:
+            if len(found) < most and (held := interest.report()):
                 found.append((held, interest.data))
         return found
-
-
-def _held(interest: Interest) -> int:
-    """What is to be reported of a socket."""
-    if interest.events & select.EPOLLET and not interest.fresh:
-        return 0
-    wanted = interest.events & ~(select.EPOLLET | select.EPOLLONESHOT)
-    return poll_bits(interest.sock) & (wanted | _ALWAYS) if wanted else 0

@@ -306,8 +306,11 @@ class SystemCalls:
         _count(call, 3)
         message = _Message(call.arguments[1])
         ancillary = control_messages.to_send(message.control)
-        sock = self._socket(call).sock
-        return Outcome(sock.sendmsg([bytes(size) for size in message.sizes], ancillary, integer(call.arguments[2])))
+        entry, flags = self._socket(call), integer(call.arguments[2])
+        self._begin_connect(entry.flow)
+        named = flags & value_of("MSG_FASTOPEN") or entry.flow.protocol == "udp"
+        address = self._remote(...) if named else None
+        return Outcome(entry.sock.sendmsg([bytes(size) for size in message.sizes], ancillary, flags, address))
 
     # Options.
 

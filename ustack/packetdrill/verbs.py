@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ustack.address import Prefix
 from ustack.config import MILLISECOND
+from ustack.drops import DropReason
 from ustack.ip.routing import RouteMetrics
 from ustack.packetdrill.machine import Machine
 from ustack.packetdrill.problems import Failed, Unsupported
@@ -39,6 +40,12 @@ sysctl -q net.ipv4.tcp_syncookies=1
 """What the suites' defaults.sh stands for where it is not beside the script."""
 _RESTORE = re.compile(r".*/sysctl_restore_.*\.sh")
 _LISTEN = 0x0A
+_COUNTERS = {
+    "TcpExtOutOfWindowIcmps": DropReason.ICMP_QUOTE,
+    "TcpInCsumErrors": DropReason.TCP_CHECKSUM,
+    "IcmpInErrors": DropReason.ICMP_TRUNCATED,
+}
+"""Names of nstat, and the drops that they count."""
 _MILLISECONDS = {"ms": MILLISECOND, "s": 1000 * MILLISECOND, "": MILLISECOND}
 
 
@@ -49,6 +56,7 @@ class Shell:
         self._machine = machine
         self._directory = directory
         self._restore: list[tuple[str, str]] = []
+        self._counted: dict[str, int] = {}
 
     def run(self, text: str) -> None:
         """Do a whole text.  Raises Unsupported, and Failed if its last command fails."""
@@ -74,8 +82,9 @@ class Shell:
         if _RESTORE.fullmatch(name):
             return self._restore_sysctls(), ""
         base = name.rpartition("/")[2]
-        if base in ("grep", "echo"):
-            return (self._grep if base == "grep" else self._echo)(words[1:], given)
+        printing = {"grep": self._grep, "echo": self._echo, "nstat": self._nstat}.get(base)
+        if printing is not None:
+            return printing(words[1:], given)
         verb = self._verbs().get(base)
         if verb is None:
             raise Unsupported(f"the command {name} is not known")
@@ -84,7 +93,7 @@ class Shell:
     def _verbs(self) -> dict[str, Callable[[list[str]], bool]]:
         return {
             "sysctl": self._sysctl, "set_sysctls.py": self._set_sysctls, "ip": self._ip, "ethtool": self._ethtool,
-            "tc": self._tc, "nstat": _nothing, "true": _nothing, ":": _nothing, "false": lambda _: False,
+            "tc": self._tc, "true": _nothing, ":": _nothing, "false": lambda _: False,
             "sleep": self._sleep, "rm": self._remove, "dd": self._dd, "[": self._test, "test": self._test,
             "modprobe": _nothing, "exit": lambda words: not words or words[0] == "0", "set": _nothing,
         }  # fmt: skip
@@ -225,6 +234,18 @@ class Shell:
             case ["-f" | "-e" | "-x" | "-r", name]:
                 return name in self._machine.files
         raise Unsupported(f"the test [ {' '.join(words)} is not known")
+
+    def _nstat(self, words: list[str], _: str) -> tuple[bool, str]:
+        """The counters that have changed since it was last asked; with names, those."""
+        counters = self._machine.host.stack.counters
+        lines = []
+        for name, reason in _COUNTERS.items():
+            count = counters[reason]
+            if count > self._counted.get(name, 0):
+                lines.append(f"{name:32}{count - self._counted.get(name, 0):<16}0.0")
+            self._counted[name] = count
+        plain = [word for word in words if not word.startswith("-")]
+        return True, "\n".join(line for line in lines if not plain or line.split()[0] in plain)
 
     def _grep(self, words: list[str], given: str) -> tuple[bool, str]:
         """Lines with a pattern, of the table of sockets or of what the command before has printed."""

@@ -58,12 +58,14 @@ class Reflection(Watcher, Protocol):
 class Observer:
     """What stands in `Endpoint.observer`: it passes the endpoint's events on."""
 
-    __slots__ = ("endpoint", "holders", "mirror", "sharers", "waiters", "watchers")
+    __slots__ = ("endpoint", "holders", "mirror", "raised", "sharers", "waiters", "watchers")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.waiters: list[tuple[int, Waiter]] = []
         self.watchers: list[Watcher] = []
+        self.raised = 0
+        """The bits of the event that is being passed on."""
         self.mirror: Reflection | None = None
         self.holders = 1
         """How many sockets have the endpoint."""
@@ -72,6 +74,7 @@ class Observer:
 
     def changed(self, bits: int) -> None:
         """`bits` of the endpoint's readiness may have become true."""
+        self.raised = bits
         if self.waiters:
             self.waiters = [entry for entry in self.waiters if not _wake(entry, bits)]
         for watcher in self.watchers:
