@@ -28,6 +28,8 @@ HANGUP = 32
 """Both sides are closed."""
 
 Address = tuple[bytes, int]
+ControlMessage = tuple[int, int, bytes]
+"""Level, type and data."""
 
 
 class Endpoint:
@@ -89,6 +91,14 @@ class Endpoint:
     def send(self, data: Any, flags: int, destination: Address | None, now: int) -> int:
         """Take bytes for sending, any contiguous buffer; returns how many.  Raises EAGAIN when none can be taken."""
         raise errors.error(errno.EOPNOTSUPP)
+
+    def send_message(
+        self, buffers: list[Any], control: list[ControlMessage], flags: int, destination: Address | None, now: int
+    ) -> int:
+        """`send` of several buffers, with control messages (sendmsg).  Raises EINVAL for a message unknown here."""
+        if control:
+            raise errors.error(errno.EINVAL, "control messages cannot be sent")
+        return self.send(buffers[0] if len(buffers) == 1 else b"".join(buffers), flags, destination, now)
 
     def receive_into(self, buffer: Any, flags: int, now: int) -> tuple[int, Address | None, int]:
         """Put received bytes into a writable buffer: (count, source or None for streams, MSG_ flags such as MSG_TRUNC).

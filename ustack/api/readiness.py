@@ -65,6 +65,14 @@ class Mirror:
         with contextlib.suppress(OSError):
             self.show(observer.endpoint.readiness())
 
+    def happened(self, observer: Observer, bits: int) -> None:
+        """An event: as `changed`; more data are a new edge for who waits for edges (EPOLLET)."""
+        before = self._shown
+        self.changed(observer)
+        if bits & before & self._shown & READABLE and self._far is not None and not before & (READ_HANGUP | HANGUP):
+            with contextlib.suppress(OSError):
+                self._far.send(_BYTE, stdlib.MSG_DONTWAIT)
+
     def show(self, bits: int) -> None:
         """Make the descriptor show `bits`."""
         if bits & ERROR and not bits & HANGUP:

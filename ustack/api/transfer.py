@@ -7,6 +7,7 @@ would block, make it, flush.  A call that must wait gives the lock away in `Driv
 from __future__ import annotations
 
 import errno
+import functools
 import operator
 import socket as stdlib
 from collections.abc import Callable, Iterable
@@ -25,9 +26,10 @@ from ustack.constants import (
     MSG_PEEK,
     MSG_TRUNC,
     MSG_WAITALL,
+    MSG_ZEROCOPY,
     SOCK_STREAM,
 )
-from ustack.endpoint import ERROR, HANGUP, PRIORITY, READABLE, WRITABLE, Address, Endpoint
+from ustack.endpoint import ERROR, HANGUP, PRIORITY, READ_HANGUP, READABLE, WRITABLE, Address, ControlMessage, Endpoint
 from ustack.runtime.clock import after
 from ustack.runtime.driver import SCRATCH_BYTES, Driver
 
@@ -119,7 +121,7 @@ class TransferSocket(stdlib.socket):
         deadline: int | None = UNCOUNTED
         while True:
             endpoint = self._opened()
-            if endpoint.readiness() & wanted or (not self._timeout and self._asks_anyhow(endpoint, len(buffer), flags)):
+            if self._is_ready(endpoint, wanted, len(buffer), flags):
                 now = driver.now()
                 try:
                     return endpoint.receive_into(buffer, flags, now)
@@ -129,6 +131,13 @@ class TransferSocket(stdlib.socket):
                 finally:
                     self._finish(endpoint, now)
             deadline = self._block(wanted, flags, deadline)
+
+    def _is_ready(self, endpoint: Endpoint, wanted: int, size: int, flags: int) -> bool:
+        """Whether the endpoint is asked now.  MSG_PEEK with MSG_WAITALL waits for as much as it wants to see."""
+        bits = endpoint.readiness() & (wanted | READ_HANGUP)
+        if flags & (MSG_PEEK | MSG_WAITALL) == MSG_PEEK | MSG_WAITALL and bits == READABLE and self._timeout != 0:
+            return endpoint.kind != SOCK_STREAM or endpoint.readable() >= size
+        return bool(bits & wanted) or (not self._timeout and self._asks_anyhow(endpoint, size, flags))
 
     def _asks_anyhow(self, endpoint: Endpoint, size: int, flags: int) -> bool:
         """Whether the endpoint is asked though it is not readable; SO_RCVLOWAT keeps only waiting calls from data."""
@@ -234,14 +243,26 @@ class TransferSocket(stdlib.socket):
 
     # Sending, with the lock held.
 
-    def _give(self, data: Any, flags: int, destination: Address | None, deadline: int | None) -> tuple[int, int | None]:
-        """Send what the endpoint takes at once, waiting until it takes any: (count, the call's deadline)."""
+    def _give(
+        self,
+        data: Any,
+        flags: int,
+        destination: Address | None,
+        deadline: int | None,
+        send: Callable[[int, Address | None, int], int] | None = None,
+    ) -> tuple[int, int | None]:
+        """Send what the endpoint takes at once, waiting until it takes any: (count, the call's deadline).
+
+        `send` is how, if not by `Endpoint.send` of `data`.
+        """
         driver = self._driver
         while True:
             endpoint = self._opened()
             now = driver.now()
             continued = MSG_CONTINUED if self._timeout is None and not flags & MSG_DONTWAIT else 0
             try:
+                if send is not None:
+                    return send(flags | continued, destination, now), deadline
                 return endpoint.send(data, flags | continued, destination, now), deadline
             except BlockingIOError as pending:
                 if pending.errno != errno.EAGAIN and (self._timeout == 0 or flags & MSG_DONTWAIT):
@@ -329,12 +350,42 @@ class TransferSocket(stdlib.socket):
     def sendmsg(
         self, buffers: Iterable[Any], ancdata: Iterable[Any] = (), flags: int = 0, address: Any = None, /
     ) -> int:
-        """Send buffers as one datagram, or one after the other.  There are no control messages to send: EINVAL."""
-        if [_control_message(item) for item in ancdata]:
-            raise errors.error(errno.EINVAL, "control messages cannot be sent")
+        """Send buffers as one datagram, or one after the other.  Raises EINVAL for control messages without meaning."""
+        control = [_control_message(item) for item in ancdata]
         views = [_readable(buffer) for buffer in buffers]
+        if control or flags & MSG_ZEROCOPY:
+            return self._send_message(views, control, flags, address)
         data = views[0] if len(views) == 1 else b"".join(views)
         return self.send(data, flags) if address is None else self.sendto(data, flags, address)
+
+    def _send_message(self, views: list[memoryview], control: list[ControlMessage], flags: int, address: Any) -> int:
+        """Send buffers that the endpoint has to see one by one."""
+        endpoint = self._opened()
+        destination = None if address is None else addresses.parse(endpoint.family, address, "sendmsg")
+        waits = self._timeout is None and endpoint.kind == SOCK_STREAM and not flags & MSG_DONTWAIT
+        size, count = sum(map(len, views)), 0
+        with self._driver.lock:
+            while True:
+                send = functools.partial(endpoint.send_message, _after(views, count), control)
+                try:
+                    taken, _ = self._give(None, flags, destination, UNCOUNTED, send)
+                except OSError as problem:
+                    if not count:
+                        raise
+                    _keep_error(endpoint, problem)
+                    return count
+                count += taken
+                if count >= size or not waits:
+                    return count
+
+
+def _after(views: list[memoryview], count: int) -> list[memoryview]:
+    """What is left of buffers after `count` bytes."""
+    rest = []
+    for view in views:
+        rest.append(view[count:])
+        count = max(count - len(view), 0)
+    return rest
 
 
 def _keep_error(endpoint: Endpoint, problem: OSError) -> None:
@@ -354,11 +405,11 @@ def _readable(data: Any) -> memoryview:
     return view if view.format == "B" and view.ndim == 1 else view.cast("B")
 
 
-def _control_message(item: Any) -> tuple[int, int, memoryview]:
+def _control_message(item: Any) -> ControlMessage:
     """Raises TypeError for what is no (level, type, data)."""
     if not isinstance(item, tuple) or len(item) != 3:
         raise TypeError("[sendmsg() ancillary data items] must be (level, type, data)")
-    return operator.index(item[0]), operator.index(item[1]), _readable(item[2])
+    return operator.index(item[0]), operator.index(item[1]), bytes(_readable(item[2]))
 
 
 def _writable(buffer: Any, size: int, caller: str) -> memoryview:

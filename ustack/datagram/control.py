@@ -18,9 +18,7 @@ from ustack.constants import (
     IPV6_TCLASS,
 )
 from ustack.datagram.queue import Datagram
-
-ControlMessage = tuple[int, int, bytes]
-"""Level, type and data."""
+from ustack.endpoint import ControlMessage
 
 _INT = struct.Struct("=i")
 _IN_PKTINFO = struct.Struct("=i4s4s")

@@ -7,11 +7,11 @@ from typing import Any
 
 from ustack import errors
 from ustack.constants import MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, SHUT_RD, SHUT_RDWR
-from ustack.datagram.control import ControlMessage, control_messages
+from ustack.datagram.control import control_messages
 from ustack.datagram.error_queue import ErrorQueue
 from ustack.datagram.protocol import DatagramProtocol
 from ustack.datagram.queue import Datagram, DatagramQueue
-from ustack.endpoint import ERROR, HANGUP, READ_HANGUP, READABLE, WRITABLE, Address, Endpoint
+from ustack.endpoint import ERROR, HANGUP, READ_HANGUP, READABLE, WRITABLE, Address, ControlMessage, Endpoint
 from ustack.ip.icmp import IcmpError
 from ustack.ip.packet import Packet
 from ustack.wire import Buffer

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from ustack.datagram.control import ControlMessage
 from ustack.datagram.extended_error import ORIGIN_ICMP, ORIGIN_ICMP6, control_message
+from ustack.endpoint import ControlMessage
 from ustack.ip.icmp import IcmpError
 
 ERRORS_KEPT = 64

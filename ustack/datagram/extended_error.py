@@ -6,7 +6,7 @@ import struct
 
 from ustack.address import map_ipv4
 from ustack.constants import AF_INET, AF_INET6, IP_RECVERR, IPPROTO_IP, IPPROTO_IPV6, IPV6_RECVERR
-from ustack.datagram.control import ControlMessage
+from ustack.endpoint import ControlMessage
 
 ORIGIN_ICMP, ORIGIN_ICMP6, ORIGIN_TIMESTAMPING, ORIGIN_ZEROCOPY = 2, 3, 4, 5
 

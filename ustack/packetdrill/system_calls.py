@@ -13,7 +13,6 @@ import socket as stdlib
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from ustack import errors
 from ustack.api.socket import socket
@@ -351,7 +350,7 @@ class SystemCalls:
         if request == _FIONBIO:
             entry.sock.setblocking(not bracketed(call.arguments[2]))
             return Outcome(0)
-        value = _control(entry.sock, request)
+        value = entry.sock.ioctl(request)
         return Outcome(0, lambda: _check_number("ioctl optval", bracketed(call.arguments[2]), value))
 
     # Waiting.
@@ -538,17 +537,6 @@ def _signed(value: bytes) -> int | str:
 def _check_number(what: str, expected: int, actual: int) -> None:
     if expected != actual:
         raise Failed(f"Bad {what}: expected: {expected} ({expected:#x}) actual: {actual} ({actual:#x})")
-
-
-def _control(sock: socket, request: int) -> int:
-    """What an ioctl() says about a socket's queues."""
-    ioctl: Any = getattr(sock, "ioctl", None)
-    if ioctl is not None:
-        return int(ioctl(request))
-    endpoint = sock._endpoint  # noqa: SLF001  # what stands behind a descriptor in a kernel
-    if request == value_of("SIOCINQ") and isinstance(endpoint, Connection):
-        return int(endpoint.tcb.rcv_ring.length)
-    raise errors.error(errno.ENOTTY)
 
 
 def _at_urgent_data(sock: socket) -> bool:

@@ -46,6 +46,10 @@ class Watcher(Protocol):
 class Reflection(Watcher, Protocol):
     """A watcher that wants to know too when the user's own calls change the readiness."""
 
+    def happened(self, observer: Observer, bits: int) -> None:
+        """`bits` of the endpoint's readiness may have become true, or truer: more data have come."""
+        ...
+
     def set_blocking(self, blocking: bool) -> None:
         """The socket's calls may block, or not."""
         ...
@@ -80,7 +84,7 @@ class Observer:
         for watcher in self.watchers:
             watcher.changed(self)
         if self.mirror is not None:
-            self.mirror.changed(self)
+            self.mirror.happened(self, bits)
 
     def wake_all(self) -> None:
         """End every wait: the socket was closed."""

@@ -19,17 +19,17 @@ from ustack.endpoint import (
     READABLE,
     WRITABLE,
     Address,
+    ControlMessage,
     Endpoint,
 )
 from ustack.ip.routing import NO_METRICS
 from ustack.native import ffi
-from ustack.tcp import calls, changed_options, info, queries, timeouts
+from ustack.tcp import calls, changed_options, info, queries, send_message, timeouts
 from ustack.tcp.fast_open import FastOpenState
 from ustack.tcp.fast_open import client as fast_open_client
 from ustack.tcp.state import CLOSED, SYN_RECEIVED, SYN_SENT, can_send
 
 if TYPE_CHECKING:
-    from ustack.datagram.control import ControlMessage
     from ustack.ip.interface import Interface
     from ustack.ports import Binding
     from ustack.tcp.congestion import CongestionController
@@ -176,6 +176,12 @@ class Connection(Endpoint):
     def send(self, data: Any, flags: int, destination: Address | None, now: int) -> int:
         """SEND.  RFC 9293 §3.10.2."""
         return calls.send(self, data, flags, destination, now)
+
+    def send_message(
+        self, buffers: list[Any], control: list[ControlMessage], flags: int, destination: Address | None, now: int
+    ) -> int:
+        """SEND of several buffers."""
+        return send_message.send(self, buffers, control, flags, destination, now)
 
     def receive_into(self, buffer: Any, flags: int, now: int) -> tuple[int, Address | None, int]:
         """RECEIVE.  RFC 9293 §3.10.3."""

@@ -20,7 +20,7 @@ from ustack.native import ffi, lib
 from ustack.tcp import receive_queue, sequence
 
 if TYPE_CHECKING:
-    from ustack.datagram.control import ControlMessage
+    from ustack.endpoint import ControlMessage
     from ustack.ip.icmp import IcmpError
     from ustack.tcp.connection import Connection
 

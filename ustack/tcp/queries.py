@@ -10,7 +10,7 @@ from ustack.tcp import notices, receive_queue, sequence
 from ustack.tcp.state import CLOSED, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 
 if TYPE_CHECKING:
-    from ustack.datagram.control import ControlMessage
+    from ustack.endpoint import ControlMessage
     from ustack.tcp.connection import Connection
 
 TCP_CM_INQ = 36
