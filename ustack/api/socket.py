@@ -25,6 +25,7 @@ from ustack.endpoint import HANGUP, READ_HANGUP, READABLE, WRITABLE, Address, En
 from ustack.runtime.current import current_driver
 from ustack.runtime.driver import Driver
 from ustack.runtime.waiting import Observer, observe
+from ustack.tcp.connection import Connection
 
 _OURS = frozenset((-1, stdlib.AF_UNSPEC, stdlib.AF_INET, stdlib.AF_INET6))
 _TYPE_FLAGS = stdlib.SOCK_NONBLOCK | stdlib.SOCK_CLOEXEC
@@ -307,6 +308,16 @@ class socket(TransferSocket):
         self._connecting = False
         if observer is not None:
             renew(observer)
+
+    def disconnect(self) -> None:
+        """Give up the connection and be as new: what connect() to AF_UNSPEC does in C.  An open one is reset."""
+        with self._driver.lock:
+            endpoint = self._opened()
+            observer = endpoint.observer
+            if isinstance(endpoint, Connection) and endpoint.opened:
+                self._call(endpoint, endpoint.abort, self._driver.now())
+                endpoint.observer = observer
+                self._renew(endpoint)
 
     def shutdown(self, how: int, /) -> None:
         """Close one direction or both: SHUT_RD, SHUT_WR, SHUT_RDWR."""

@@ -20,7 +20,7 @@ from ustack.cli.output import console, errors, table
 from ustack.observe.pcapng import PcapngWriter
 from ustack.packetdrill.runner import run_file
 from ustack.packetdrill.settings import MICROSECOND, Settings, for_version
-from ustack.packetdrill.suite import Job, by_directory, find_scripts, is_for, run_jobs
+from ustack.packetdrill.suite import Job, by_directory, find_scripts, run_jobs, version_of
 from ustack.packetdrill.verdict import Result, Verdict
 
 _STYLES = {Result.PASS: "green", Result.FAIL: "red", Result.UNSUPPORTED: "yellow"}
@@ -29,7 +29,7 @@ _STYLES = {Result.PASS: "green", Result.FAIL: "red", Result.UNSUPPORTED: "yellow
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument("paths", metavar="PATH", nargs="+", help="a script, or a directory with scripts below it")
-    parser.add_argument("--ip", choices=("4", "6", "both"), default="4", help="the IP version (default: 4)")
+    parser.add_argument("--ip", choices=("4", "6", "both"), help="the IP version (default: 4)")
     parser.add_argument("-D", "--define", metavar="NAME=VALUE", action="append", default=[], help="replace a word")
     parser.add_argument("--strict", action="store_true", help="packets that a script does not mention are an error")
     parser.add_argument("--tolerance-us", metavar="N", type=_tolerance, help="how late or early is right (0: exactly)")
@@ -67,15 +67,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _plan(scripts: list[str], arguments: argparse.Namespace) -> list[Job]:
-    """Each script over each wanted version that it is for; a script that is named runs in any case."""
-    versions = {"4": (4,), "6": (6,), "both": (4, 6)}[arguments.ip]
-    named = set(arguments.paths)
-    return [
-        Job(path, _settings(version, arguments))
-        for version in versions
-        for path in scripts
-        if is_for(path, version) or path in named
-    ]
+    """Each script over each wanted version that it is for; what is not said is IPv4, or what the script is for."""
+    wanted = {"4": (4,), "6": (6,), "both": (4, 6)}.get(arguments.ip)
+    jobs = []
+    for version in wanted or (4, 6):
+        for path in scripts:
+            only = version_of(path)
+            if version == (only or (version if wanted else 4)) or (wanted and path in arguments.paths):
+                jobs.append(Job(path, _settings(version, arguments)))
+    return jobs
 
 
 def _settings(version: int, arguments: argparse.Namespace) -> Settings:

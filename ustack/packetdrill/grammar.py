@@ -27,7 +27,7 @@ from ustack.packetdrill.lexer import (
     tokenize,
 )
 from ustack.packetdrill.packet_grammar import parse_packet
-from ustack.packetdrill.problems import Malformed
+from ustack.packetdrill.problems import Malformed, Unsupported
 from ustack.packetdrill.script import (
     OUTBOUND,
     Call,
@@ -41,6 +41,8 @@ from ustack.packetdrill.script import (
 )
 
 _FAILURE = re.compile(r"^\s*//\s*Failure:\s*(.*?)\s*$", re.MULTILINE)
+_SCTP = re.compile(r"\b(IPPROTO_SCTP|sctp_\w+)\b")
+"""Scripts about SCTP have a language of their own."""
 _SECOND = 1_000_000_000
 
 
@@ -52,7 +54,12 @@ def read_script(path: str | Path, defines: Mapping[str, str] = {}) -> Script:
         raise Malformed(
             f"expected UTF-8 text, found byte {problem.object[problem.start]:#04x}", str(path), 1, 1
         ) from None
-    return parse(text, str(path), defines)
+    try:
+        return parse(text, str(path), defines)
+    except Malformed as problem:
+        if _SCTP.search(text):
+            raise Unsupported("SCTP is not supported", problem.line) from None
+        raise
 
 
 def parse(text: str, path: str = "script", defines: Mapping[str, str] = {}) -> Script:

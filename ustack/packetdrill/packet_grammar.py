@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ustack.packetdrill.cursor import Cursor
 from ustack.packetdrill.lexer import FLOAT, INTEGER, WORD, Token
 from ustack.packetdrill.option_grammar import parse_options
@@ -23,6 +25,7 @@ _ECN = {"noecn": 0, "ect1": 1, "ect0": 2, "ce": 3}
 _LETTERS = "FSRPEWAU"
 _ECN_LETTERS = frozenset("EWA")
 _ENCAPSULATIONS = {"ipv4": "tunnels", "ipv6": "tunnels", "gre": "tunnels", "GREv0": "tunnels", "mpls": "MPLS labels"}
+_PROTOCOLS = {"encap": "PSP packets", "sctp": "SCTP packets", "udplite": "UDP-Lite packets"}
 
 
 def parse_packet(cursor: Cursor) -> PacketSpec:
@@ -30,11 +33,11 @@ def parse_packet(cursor: Cursor) -> PacketSpec:
     direction = cursor.take().text
     if cursor.at_word(*_ENCAPSULATIONS):
         cursor.refuse(_ENCAPSULATIONS[cursor.token.text])
+    if cursor.at("[") and cursor.following().kind == INTEGER:
+        return PacketSpec(direction, IpSpec(), _icmp_with_quote_first(cursor))
     ip = _ip_spec(cursor, direction)
-    if cursor.at_word("encap"):
-        cursor.refuse("PSP packets")
-    if cursor.at_word("sctp"):
-        cursor.refuse("SCTP packets")
+    if cursor.at_word(*_PROTOCOLS):
+        cursor.refuse(_PROTOCOLS[cursor.token.text])
     if cursor.skip_word("udp"):
         return PacketSpec(direction, ip, _datagram(cursor))
     if cursor.skip_word("icmp"):
@@ -151,6 +154,16 @@ def _datagram(cursor: Cursor) -> UdpSpec:
     length = cursor.integer("a length", 0, _U16)
     cursor.expect(")")
     return UdpSpec(length, ports)
+
+
+def _icmp_with_quote_first(cursor: Cursor) -> IcmpSpec:
+    """`[1:1461(1460)] icmp unreachable`, as older scripts have it."""
+    cursor.expect("[")
+    quoted = TcpSpec(0, *_range(cursor))
+    cursor.expect("]")
+    if not cursor.skip_word("icmp"):
+        cursor.fail("'icmp'")
+    return replace(_icmp(cursor), quoted=quoted)
 
 
 def _icmp(cursor: Cursor) -> IcmpSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from ustack.packetdrill.settings import Settings
 from ustack.packetdrill.verdict import Result, Verdict
 
 SUFFIX = ".pkt"
+_VERSION = re.compile(r"^--ip_version=\"?(ipv4|ipv6|ipv4-mapped-ipv6)\b", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,16 @@ def find_scripts(paths: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def is_for(path: str, version: int) -> bool:
-    """Whether a script is for an IP version: the suites tell by the end of its name."""
-    return not Path(path).stem.endswith("v6" if version == 4 else "v4")
+def version_of(path: str) -> int | None:
+    """The only IP version that a script is for, by the end of its name or by its options; None if it is for both."""
+    for version in (4, 6):
+        if Path(path).stem.endswith(f"v{version}"):
+            return version
+    try:
+        found = _VERSION.search(Path(path).read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None
+    return (6 if found.group(1) == "ipv6" else 4) if found else None
 
 
 def run_jobs(jobs: list[Job], processes: int = 1) -> Iterator[Verdict]:

@@ -174,11 +174,10 @@ class SystemCalls:
 
     def _connect_to_family(self, entry: OpenSocket, family: int) -> Outcome:
         """connect() with an address of which only the family matters: AF_UNSPEC dissolves the connection."""
-        disconnect = getattr(entry.sock, "disconnect", None)
-        if family != stdlib.AF_UNSPEC or disconnect is None:
-            raise Unsupported("connect() to an address family is not supported")
+        if family != stdlib.AF_UNSPEC:
+            raise errors.error(errno.EAFNOSUPPORT)
+        entry.sock.disconnect()
         entry.flow.state = FlowState.NEW
-        disconnect()
         return Outcome(0)
 
     def _begin_connect(self, flow: Flow) -> None:
@@ -480,7 +479,8 @@ def _vector(expression: Expression, count: int) -> list[int]:
     for item in array(expression):
         if not isinstance(item, Structure) or len(item.items) != 2:
             raise Failed(f"expected {{..., size}}, found {describe(item)}")
-        sizes.append(integer(item.items[1]))
+        size = item.items[1]
+        sizes.append(integer(size.value if isinstance(size, Field) else size))
     if len(sizes) != count:
         raise Failed(f"iov_count {count} does not match {len(sizes)}-element iovec array")
     return sizes
