@@ -95,6 +95,8 @@ class TcpConfig:
     """With `ecn_option` 1: the option leaves at least so many times a round trip."""
     syn_retries: int = 7
     """R2 for a SYN: with back-off 247 s.  Linux has 6, 127 s; RFC 9293 §3.8.3 asks for 3 minutes (MUST-23)."""
+    syn_linear_timeouts: int = 0
+    """So many retransmissions of a SYN come before these, without back-off.  Linux has 4; RFC 6298 §5.5 backs off."""
     synack_retries: int = 5
     """As Linux, 63 s: whoever opens passively should not hold what nobody completes."""
     retries1: int = 3
@@ -116,6 +118,12 @@ class TcpConfig:
     """The most separate ranges of out-of-order data of one connection."""
     listen_backlog_max: int = 4096
     """Linux's somaxconn."""
+    syncookies: int = 1
+    """SYN cookies (RFC 4987 §3.6): 0 never, 1 while a SYN queue is full, 2 always."""
+    max_syn_backlog: int = 2048
+    """Without SYN cookies: how many handshakes of one listener go on at once, at most; a quarter of this stays free."""
+    abort_on_overflow: bool = False
+    """A handshake that ends into a full accept queue is answered with RST, not ignored."""
     fastopen: int = 1
     """RFC 7413, the bits of `tcp.fast_open`: 1 client, 2 server, 4 client without cookie, 0x200 server without cookie,
     0x400 every listener."""

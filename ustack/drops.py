@@ -83,6 +83,7 @@ class DropReason(enum.Enum):
     TCP_LISTEN_NO_SYN = ("segment without SYN for a listener", "RFC 9293 §3.10.7.2")
     TCP_LISTEN_SYN_FIN = ("SYN with FIN for a listener", "RFC 9293 §3.10.7.2")
     TCP_BACKLOG_FULL = ("queue of the listener is full", "listen(2)")
+    TCP_DEFERRED = ("ACK of a SYN without data, which the listener waits for", "tcp(7), TCP_DEFER_ACCEPT")
     TCP_SYN_SENT_BAD_ACK = ("acknowledgment of something not sent", "RFC 9293 §3.10.7.3")
     TCP_SYN_SENT_RST = ("RST without acceptable ACK in SYN-SENT", "RFC 9293 §3.10.7.3")
     TCP_SYN_SENT_NO_SYN = ("neither SYN nor RST in SYN-SENT", "RFC 9293 §3.10.7.3")

@@ -163,22 +163,91 @@ def test_a_third_ack_into_a_full_accept_queue_is_dropped_and_the_next_syn_ack_re
 
 
 def test_a_flood_of_syns_is_held_in_a_bounded_queue(peer: Peer) -> None:
+    peer.stack.config.tcp.syncookies = 0
     listener = peer.listen(backlog=16)
     for port in range(1024, 1224):
         knock(peer, port)
-    assert len(listener.syn_queue) == 16
-    assert len(peer.sent) == 16
-    assert peer.stack.counters[DropReason.TCP_BACKLOG_FULL] == 184
+    assert len(listener.syn_queue) == 17
+    assert len(peer.sent) == 17
+    assert peer.stack.counters[DropReason.TCP_BACKLOG_FULL] == 183
     peer.advance(70_000)
     assert not listener.syn_queue
     assert [each for each in peer.stack.endpoints if each is not listener] == []
 
 
-def test_a_small_backlog_still_leaves_room_for_some_handshakes_at_once(peer: Peer) -> None:
-    listener = peer.listen(backlog=1)
+def test_the_last_quarter_of_all_handshakes_stays_free_without_cookies(peer: Peer) -> None:
+    peer.stack.config.tcp.syncookies = 0
+    peer.stack.config.tcp.max_syn_backlog = 16
+    listener = peer.listen(backlog=100)
+    for port in range(1024, 1064):
+        knock(peer, port)
+    assert len(listener.syn_queue) == 13
+
+
+def test_old_handshakes_make_room_for_young_ones(peer: Peer) -> None:
+    peer.stack.config.tcp.syncookies = 0
+    listener = peer.listen(backlog=20)
     for port in range(1024, 1044):
         knock(peer, port)
-    assert len(listener.syn_queue) == 8
+    peer.advance(6_900)
+    assert len(listener.syn_queue) == 20
+    peer.advance(200)
+    assert len(listener.syn_queue) == 10
+    peer.advance(50_000)
+    assert len(listener.syn_queue) == 10
+
+
+def test_a_listener_without_patience_resets_what_it_has_no_room_for(peer: Peer) -> None:
+    peer.stack.config.tcp.abort_on_overflow = True
+    listener = peer.listen(backlog=0)
+    knock(peer, 1000)
+    late = peer.expect("S.", 0, 1)
+    complete(peer, 1001)
+    peer.port, peer.stack_isn = 1000, absolute_seq(late)
+    with dropped(peer, DropReason.TCP_BACKLOG_FULL):
+        peer.inject(".", 1, 1)
+    peer.expect("R", 1)
+    assert not listener.syn_queue
+
+
+class TestDeferAccept:
+    """TCP_DEFER_ACCEPT: the connection is accepted with its first data.  tcp(7)."""
+
+    def listen(self, peer: Peer, timeouts: int) -> Listener:
+        """A listener that waits for data for as many SYN,ACKs, and a handshake that has ended without."""
+        listener = peer.listen()
+        listener.options.defer_accept = timeouts
+        knock(peer, 1000)
+        peer.expect("S.", 0, 1)
+        with dropped(peer, DropReason.TCP_DEFERRED):
+            peer.inject(".", 1, 1)
+        assert not listener.readiness()
+        return listener
+
+    def test_data_end_the_wait(self, peer: Peer) -> None:
+        listener = self.listen(peer, 2)
+        peer.inject("P.", 1, 1, b"data")
+        assert read(peer, listener.accept()) == b"data"
+
+    def test_a_fin_ends_the_wait(self, peer: Peer) -> None:
+        listener = self.listen(peer, 2)
+        peer.inject("F.", 1, 1)
+        assert state_of(listener.accept()) == State.CLOSE_WAIT
+
+    def test_the_syn_ack_is_sent_again_only_at_the_end_of_the_wait(self, peer: Peer) -> None:
+        listener = self.listen(peer, 3)
+        peer.advance(6_900)
+        peer.expect_nothing()
+        peer.advance(200)
+        peer.expect("S.", 0, 1)
+        peer.inject(".", 1, 1)
+        assert state_of(listener.accept()) == State.ESTABLISHED
+
+    def test_a_connection_that_brings_nothing_is_given_up(self, peer: Peer) -> None:
+        listener = self.listen(peer, 2)
+        peer.advance(100_000)
+        assert not listener.syn_queue
+        assert not listener.readiness()
 
 
 def test_the_backlog_is_limited_and_can_be_changed(peer: Peer) -> None:
@@ -284,7 +353,7 @@ def test_closing_a_listener_resets_its_connections_and_frees_the_port(peer: Peer
     peer.expect("S.", 0, 1)
     listener.close(peer.now)
     peer.collect()
-    assert sorted(each.flags for each in drain(peer)) == ["R.", "R."]
+    assert [each.flags for each in drain(peer)] == ["R."]
     assert not list(peer.stack.endpoints)
     assert isinstance(peer.listen(), Listener)
     listener.close(peer.now)

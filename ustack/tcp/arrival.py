@@ -114,7 +114,7 @@ def _become_established(connection: Connection, segment: Segment, now: int) -> N
     change_state(tcb, ESTABLISHED)
     opening.establish(connection, segment, now)
     fast_open_client.syn_answered(connection, segment, now)
-    if connection.write_pending:
+    if connection.write_pending or connection.options.defer_accept:
         _delay_ack(connection, now)
     else:
         tcb.ack_now = 1

@@ -43,6 +43,7 @@ from ustack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
+    from ustack.tcp.listener import Listener
     from ustack.tcp.segment import Segment
 
 _RECEIVING_STATES = frozenset((ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2))
@@ -229,8 +230,8 @@ def _complete_open(connection: Connection, segment: Segment, now: int) -> None:
         reset.send_reset(connection.tcp, segment, now)
         raise Drop(DropReason.TCP_SYN_RECEIVED_BAD_ACK)
     listener = connection.listener
-    if listener is not None and not listener.has_room():
-        raise Drop(DropReason.TCP_BACKLOG_FULL)
+    if listener is not None:
+        _check_admission(connection, listener, segment, now)
     change_state(tcb, ESTABLISHED)
     fast_open_server.ended(connection, now)
     opening.establish(connection, segment, now)
@@ -240,6 +241,21 @@ def _complete_open(connection: Connection, segment: Segment, now: int) -> None:
         listener.established(connection)
     elif connection.fin_queued:
         change_state(tcb, FIN_WAIT_1)
+
+
+def _check_admission(connection: Connection, listener: Listener, segment: Segment, now: int) -> None:
+    """Whether the listener takes the connection now: there is room, and with TCP_DEFER_ACCEPT something to read."""
+    if connection.tcb.retransmits < listener.options.defer_accept and segment.end == connection.tcb.rcv_nxt:
+        listener.syn_queue.acknowledged(connection)
+        raise Drop(DropReason.TCP_DEFERRED)
+    if listener.has_room():
+        return
+    if connection.tcp.config.abort_on_overflow:
+        reset.send_reset(connection.tcp, segment, now)
+        connection.fail(0)
+    else:
+        listener.syn_queue.acknowledged(connection)
+    raise Drop(DropReason.TCP_BACKLOG_FULL)
 
 
 def _fin_acknowledged(connection: Connection, now: int) -> None:

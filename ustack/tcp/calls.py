@@ -92,6 +92,7 @@ def _prepare_open(connection: Connection, address: bytes, port: int, now: int) -
     tcp.hold_port(connection, local, address, port)
     try:
         opening.create_tcb(connection, local, connection.local_port, address, port, now)
+        opening.register(connection)
     except OSError:
         connection.opened = False
         raise

@@ -39,7 +39,7 @@ def create_tcb(
     now: int,
     previous_nxt: int | None = None,
 ) -> None:
-    """Give the connection its TCB, route and place in the flow table.  Raises the OSError of the route, or ENOMEM.
+    """Give the connection its TCB and route.  Raises the OSError of the route, or ENOMEM.
 
     `previous_nxt` is SND.NXT of an incarnation in TIME-WAIT that this one replaces.
     """
@@ -58,9 +58,7 @@ def create_tcb(
     tcp.apply_ip_options(connection, now)
     config = tcp.config
     chosen = tcp.isn.choose(local, local_port, remote, remote_port, now)
-    tcb.iss = time_wait.initial_sequence_number(chosen, previous_nxt)
-    tcb.snd_una = tcb.snd_nxt = tcb.snd_up = tcb.recovery_point = tcb.snd_sml = tcb.iss
-    tcb.snd_ring_seq = sequence.add(tcb.iss, 1)
+    begin_at(tcb, time_wait.initial_sequence_number(chosen, previous_nxt))
     tcb.ts_offset = tcp.isn.timestamp_offset(local, local_port, remote, remote_port)
     tcb.rcv_limit = connection.receive_limit
     tcb.rcv_wnd = min(tcb.rcv_limit, 0xFFFF)
@@ -70,8 +68,24 @@ def create_tcb(
     tcb.rto_ns = config.rto_initial_ns
     tcb.last_received_ns = tcb.waits_since_ns = now
     tcb.slow_path_reasons = lib.SLOW_STATE | (0 if tcp.fast_path else lib.SLOW_DISABLED)
+
+
+def begin_at(tcb: Any, iss: int) -> None:
+    """Set the initial sequence number and what is derived from it."""
+    tcb.iss = tcb.snd_una = tcb.snd_nxt = tcb.snd_up = tcb.recovery_point = tcb.snd_sml = iss
+    tcb.snd_ring_seq = sequence.add(iss, 1)
+
+
+def register(connection: Connection) -> None:
+    """Give the connection, which has a TCB, its place in the flow table.  Raises ENOBUFS."""
+    tcp, tcb = connection.tcp, connection.tcb
+    local, remote = connection.local_address, connection.remote_address
+    assert local is not None, "a connection with a TCB has a local address"
+    assert remote is not None, "a connection with a TCB has a remote address"
     tcb.handle = tcp.flows.handle_of(connection)
-    tcp.flows.insert(IPPROTO_TCP, local, local_port, remote, remote_port, connection, lib.FLOW_TCP, tcb)
+    tcp.flows.insert(
+        IPPROTO_TCP, local, connection.local_port, remote, connection.remote_port, connection, lib.FLOW_TCP, tcb
+    )
     tcp.connections[connection] = None
     tcp.unopened.discard(connection)
 

@@ -29,6 +29,7 @@ from ustack.tcp.isn import InitialSequenceNumbers
 from ustack.tcp.listener import Listener
 from ustack.tcp.segment import Segment
 from ustack.tcp.state import CLOSED, change_state
+from ustack.tcp.syn_cookies import SynCookies
 from ustack.timers import TimerQueue
 from ustack.wire import tcp as wire_tcp
 from ustack.wire import tcp_options
@@ -65,6 +66,7 @@ class TcpProtocol:
         self.fast_path = True
         self.timers = TimerQueue()
         self.isn = InitialSequenceNumbers(entropy.take(16))
+        self.syn_cookies = SynCookies(entropy.take(32))
         self.cookie_cache = CookieCache()
         """What Fast Open servers have told."""
         self.black_hole = BlackHoleDetector(config)

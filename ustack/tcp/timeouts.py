@@ -44,22 +44,39 @@ def _syn_timeout(connection: Connection, now: int) -> None:
     """Send the SYN again, or give up: after 1+2+…+64 s and one more wait of 120 s (MUST-22, MUST-23)."""
     tcb = connection.tcb
     _note_trouble(connection)
-    given_up = tcb.retransmits >= _syn_retries(connection) or _user_timeout_is_over(connection, now)
+    given_up, resent = _weigh_handshake(connection, now)
     fast_open_client.timed_out(connection, tcb.retransmits, given_up, now)
     if given_up:
         connection.fail(connection.soft_error or errno.ETIMEDOUT)
         return
     accounting.note_timeout(tcb, now)
+    is_linear = tcb.state == SYN_SENT and tcb.retransmits < connection.tcp.config.syn_linear_timeouts
     _back_off(tcb)
-    lib.sent_queue_retransmitted(_sent(connection), 0, now)
-    tcb.retransmissions += 1
-    output.send_syn(connection, now)
+    tcb.backoff -= is_linear
+    if resent:
+        lib.sent_queue_retransmitted(_sent(connection), 0, now)
+        tcb.retransmissions += 1
+        output.send_syn(connection, now)
     retransmission.rearm(connection, now)
+
+
+def _weigh_handshake(connection: Connection, now: int) -> tuple[bool, bool]:
+    """Whether to give the handshake up, and whether to send the SYN or SYN,ACK again."""
+    tcb, listener = connection.tcb, connection.listener
+    retries = _syn_retries(connection)
+    if listener is None:
+        return tcb.retransmits >= retries or _user_timeout_is_over(connection, now), True
+    retries = listener.syn_queue.retries(retries, listener.backlog)
+    verdict = listener.syn_queue.verdict(connection, tcb.retransmits, retries, listener.options.defer_accept)
+    listener.syn_queue.timed_out(connection)
+    return verdict
 
 
 def _syn_retries(connection: Connection) -> int:
     """How often a SYN is sent again, or a SYN,ACK: once more where a Fast Open cookie has opened the connection."""
     chosen, config = connection.options.syn_retries, connection.tcp.config
+    if connection.tcb.state == SYN_SENT:
+        return (config.syn_retries if chosen is None else chosen) + config.syn_linear_timeouts
     if chosen is not None:
         return chosen
     if connection.fast_open.server is not None:

@@ -17,9 +17,14 @@ _OUTDATED_NS = 24 * 86_400 * 1_000_000_000
 """After 24 days of idleness TS.Recent says nothing.  RFC 7323 §5.5."""
 
 
+def ticks(now: int) -> int:
+    """The clock of all connections, from which each has its offset."""
+    return now // _TICK_NS
+
+
 def value(tcb: Any, now: int) -> int:
     """TSval: our clock at `now`."""
-    return int(now // _TICK_NS + tcb.ts_offset) & sequence.MASK
+    return int(ticks(now) + tcb.ts_offset) & sequence.MASK
 
 
 def round_trip(tcb: Any, ts_echo: int, now: int) -> int:
