@@ -113,7 +113,8 @@ def oracle(frame: bytes, trusted: bool) -> Expected | None:
     if not trusted:
         tcp.verify(transport, source, destination)
     ports = (segment.source_port, segment.destination_port)
-    numbers = (segment.seq, segment.ack, segment.flags, segment.window, segment.reserved)
+    reserved = segment.reserved << 1 | segment.flags >> 8
+    numbers = (segment.seq, segment.ack, segment.flags & 0xFF, segment.window, reserved)
     return Expected(source, destination, ports, transport[segment.data_offset :], numbers, segment.options)
 
 

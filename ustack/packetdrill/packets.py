@@ -92,8 +92,7 @@ def _parse_segment(live: LivePacket, content: bytes) -> LivePacket:
     live.kind = "tcp"
     live.endpoints = _with_ports(live.endpoints, header.source_port, header.destination_port)
     live.seq, live.ack = header.seq, header.ack
-    live.flags = header.flags | (header.reserved & 1) << 8
-    live.reserved = header.reserved & ~1
+    live.flags, live.reserved = header.flags, header.reserved
     live.window, live.urgent_pointer = header.window, header.urgent_pointer
     live.options, live.payload = header.options, content[header.data_offset :]
     return live
