@@ -113,8 +113,9 @@ def syn_ack_arrives(connection: Connection, segment: Segment) -> None:
 
 
 def established(connection: Connection, segment: Segment) -> None:
-    """The ACK of our <SYN,ACK> has arrived."""
+    """The ACK of our <SYN,ACK> has arrived: its field ACE is no counter yet."""
     if connection.tcb.ecn_mode == lib.ECN_ACCURATE:
+        segment.timestamp_advanced = False
         accecn.third_ack_arrives(connection, segment)
         count_arrival(connection, segment)
 
