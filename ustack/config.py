@@ -138,6 +138,16 @@ class TcpConfig:
     mss_default_ipv6: int = 1220
     mss_min: int = 48
     """A smaller MSS option is taken as this (Linux's min_snd_mss)."""
+    mtu_probing: int = 0
+    """Packetization-layer path MTU discovery (RFC 4821): 0 never, 1 once a black hole shows, 2 always."""
+    base_mss: int = 1024
+    """Where the search begins."""
+    mtu_probe_floor: int = 48
+    """The least MSS that a black hole leads to."""
+    probe_interval_ns: int = 600 * SECOND
+    """How long after the search has ended it begins anew."""
+    probe_threshold: int = 8
+    """The search ends when it has narrowed to so many bytes."""
 
 
 @dataclass(slots=True)
@@ -173,8 +183,9 @@ class SocketOptions:
     receive_packet_info: bool = False
     receive_errors: bool = False
     """IP_RECVERR, IPV6_RECVERR: keep ICMP errors for MSG_ERRQUEUE and report soft ones too."""
-    path_mtu_discovery: bool = True
-    """IP_MTU_DISCOVER: True is IP_PMTUDISC_WANT or DO, False is DONT."""
+    path_mtu_discovery: int = 1
+    """IP_MTU_DISCOVER: 0 DONT, 1 WANT, 2 DO, 3 PROBE (DF on all, but no path MTU), 4 INTERFACE and 5 OMIT (no DF and no
+    path MTU)."""
     header_included: bool = False
     """IP_HDRINCL and IPV6_HDRINCL."""
     icmp_filter: int = 0

@@ -14,7 +14,7 @@ from tests.support.raising import raises_errno
 from tests.support.requirement import requirement
 from ustack.address import InterfaceAddress, Prefix, parse_address
 from ustack.ip.interface import Interface
-from ustack.ip.routing import DEFAULT_IPV4, DEFAULT_IPV6, Route, RoutingTable
+from ustack.ip.routing import DEFAULT_IPV4, DEFAULT_IPV6, Route, RouteMetrics, RoutingTable
 
 VERSIONS = pytest.mark.parametrize("version", [4, 6])
 INTERFACES = [Host().add(name, 1500) for name in ("a", "b", "c")]
@@ -242,9 +242,9 @@ def test_what_is_asked_of_one_interface_is_taken_to_be_on_its_link() -> None:
 
 def test_a_route_may_have_its_own_mtu() -> None:
     host = Host()
-    host.layer.routes.add(Route(Prefix(PEER4, 32), host.tun, mtu=1300))
+    host.layer.routes.add(Route(Prefix(PEER4, 32), host.tun, metrics=RouteMetrics(mtu=1300)))
     assert host.layer.mtu_for(PEER4, 0) == 1300
-    host.layer.routes.add(Route(Prefix(PEER4, 32), host.tun, mtu=9000))
+    host.layer.routes.add(Route(Prefix(PEER4, 32), host.tun, metrics=RouteMetrics(mtu=9000)))
     assert host.layer.mtu_for(PEER4, 0) == 1500
 
 

@@ -15,6 +15,7 @@ from ustack import errors
 from ustack.api import options_socket, options_tcp
 from ustack.api.option_kinds import INT, Option, Target, flag, number, only_for, ranged
 from ustack.api.options_socket import BUFFER_MAX, is_listener, is_tcp
+from ustack.constants import IP_PMTUDISC_DONT, IP_PMTUDISC_OMIT
 from ustack.endpoint import Endpoint
 
 __all__ = ["BUFFER_MAX", "OPTIONS", "Target", "decode", "encode", "get", "is_listener", "put"]
@@ -66,13 +67,10 @@ def _ttl(target: Target) -> int:
     return target.driver.stack.config.ip.ttl
 
 
-_WANT, _DO, _PROBE = 1, 2, 3
-
-
 def _write_discovery(target: Target, value: int) -> None:
-    if not 0 <= value <= _PROBE:
+    if not IP_PMTUDISC_DONT <= value <= IP_PMTUDISC_OMIT:
         raise errors.error(errno.EINVAL)
-    target.change("path_mtu_discovery", value != 0)
+    target.change("path_mtu_discovery", value)
 
 
 def _mtu(target: Target) -> int:
@@ -95,7 +93,7 @@ def _write_multicast_hops(target: Target, value: int) -> None:
 
 
 _multicast_hops = number(lambda target: target.endpoint.options.multicast_ttl, _write_multicast_hops)
-_discovery = number(lambda target: _WANT * target.endpoint.options.path_mtu_discovery, _write_discovery)
+_discovery = number(lambda target: int(target.endpoint.options.path_mtu_discovery), _write_discovery)
 _IP = {
     stdlib.IP_TOS: number(_read_traffic_class, _write_traffic_class),
     stdlib.IP_TTL: ranged("ttl", 1, 255, _ttl, reset=-1),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ustack import errors
 from ustack.address import is_multicast, is_unspecified
 from ustack.config import UdpConfig
-from ustack.constants import AF_INET, AF_INET6
+from ustack.constants import AF_INET, AF_INET6, IP_PMTUDISC_DO, IP_PMTUDISC_PROBE, IP_PMTUDISC_WANT
 from ustack.datagram.queue import Record
 from ustack.endpoint import WRITABLE, Endpoint
 from ustack.wire import Buffer
@@ -78,7 +78,9 @@ class DatagramProtocol:
                 ttl=options.multicast_ttl if to_group else options.ttl,
                 traffic_class=options.traffic_class,
                 flow_label=flow_label if options.flow_label is None else options.flow_label,
-                discover_path_mtu=options.path_mtu_discovery,
+                dont_fragment=options.path_mtu_discovery in (IP_PMTUDISC_DO, IP_PMTUDISC_PROBE),
+                discover_path_mtu=options.path_mtu_discovery == IP_PMTUDISC_WANT,
+                ignore_path_mtu=options.path_mtu_discovery >= IP_PMTUDISC_PROBE,
             )  # fmt: skip
         except OSError as problem:
             if problem.errno == errno.ENOBUFS:

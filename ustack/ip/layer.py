@@ -36,7 +36,7 @@ from ustack.ip.interface import Interface, required_groups
 from ustack.ip.packet import Packet
 from ustack.ip.path_mtu import PathMtuCache
 from ustack.ip.reassembly import Reassembly
-from ustack.ip.routing import Route, RoutingTable
+from ustack.ip.routing import Route, RouteMetrics, RoutingTable
 from ustack.ip.source_selection import select_source
 from ustack.native import lib
 from ustack.wire import Buffer, ipv6
@@ -207,9 +207,23 @@ class IpLayer:
         if self.is_local(destination):
             return self.loopback, self.loopback.mtu
         route = self.route(destination, source, interface)
-        mtu = route.interface.mtu if route.mtu is None else min(route.mtu, route.interface.mtu)
-        learned = self.path_mtu.get(destination, now)
-        return route.interface, mtu if learned is None else min(learned, mtu)
+        return route.interface, self.mtu_by(route, destination, now)
+
+    def mtu_by(self, route: Route, destination: bytes, now: int) -> int:
+        """The path MTU of a destination behind a route: what was learned of it, unless the route's MTU is locked."""
+        mtu = min(route.metrics.mtu or route.interface.mtu, route.interface.mtu)
+        learned = None if route.metrics.mtu_locked else self.path_mtu.get(destination, now)
+        return mtu if learned is None else min(learned, mtu)
+
+    def set_route_metrics(self, prefix: Prefix, metrics: RouteMetrics) -> int:
+        """Change the metrics of the routes to exactly `prefix`, as `ip route change` does; returns how many there are.
+
+        What was learned of the paths behind them is forgotten.
+        """
+        changed = self.routes.set_metrics(prefix, metrics)
+        if changed:
+            self.path_mtu.forget_within(prefix)
+        return changed
 
     def mtu_for(self, destination: bytes, now: int) -> int:
         """The greatest packet that the path to a destination takes, as far as is known.  Raises as `route` does."""
@@ -261,13 +275,15 @@ class IpLayer:
         flow_label: int = 0,
         dont_fragment: bool = False,
         discover_path_mtu: bool = True,
+        ignore_path_mtu: bool = False,
         options: bytes = b"",
         interface: Interface | None = None,
     ) -> None:
         """Send a datagram: transport header and data in `payload`.
 
         One that is too long for its path is fragmented, or with `dont_fragment` raises EMSGSIZE.  `discover_path_mtu`
-        sets DF on those that fit (Linux's IP_PMTUDISC_WANT).  Raises ENOBUFS when the interface's burst is full, and
+        sets DF on those that fit (Linux's IP_PMTUDISC_WANT); with `ignore_path_mtu` the interface's MTU alone counts.
+        Raises ENOBUFS when the interface's burst is full, and
         as `route` does.
         """
         fields = output.Fields(
@@ -276,6 +292,7 @@ class IpLayer:
             flow_label,
             dont_fragment,
             discover_path_mtu,
+            ignore_path_mtu,
             options,
         )
         output.send(self, source, destination, protocol, payload, now, fields, interface)

@@ -33,6 +33,7 @@ class Fields:
     flow_label: int
     dont_fragment: bool
     discover_path_mtu: bool
+    ignore_path_mtu: bool
     options: bytes
 
 
@@ -42,6 +43,8 @@ def send(
 ) -> None:  # fmt: skip
     """`IpLayer.send`."""
     outgoing, mtu = layer.outlet(destination, source, interface, now)
+    if fields.ignore_path_mtu:
+        mtu = outgoing.mtu
     if len(destination) == 16:
         packets = _packets_ipv6(layer, source, destination, protocol, payload, mtu, fields)
     else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from ustack.address import Prefix
 from ustack.config import IpConfig
 from ustack.wire import ipv6
 
@@ -75,6 +76,11 @@ class PathMtuCache:
         """Assume the interface's MTU again."""
         if self._entries.pop(destination, None) is not None:
             self.generation += 1
+
+    def forget_within(self, prefix: Prefix) -> None:
+        """The way to a network has changed: assume its MTU again for all that is in it."""
+        for destination in [each for each in self._entries if prefix.contains(each)]:
+            self.forget(destination)
 
     def _live(self, destination: bytes, now: int) -> _PathMtu | None:
         """The entry, now the last to go, unless it has expired: then it is removed."""

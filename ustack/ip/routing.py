@@ -7,7 +7,7 @@ are; results are remembered until the table changes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ustack.address import ANY_IPV4, ANY_IPV6, Prefix
 from ustack.ip.interface import Interface
@@ -62,7 +62,6 @@ class Route:
     gateway: bytes | None = None
     metric: int = 0
     source: bytes | None = None
-    mtu: int | None = None
     reject: int = 0
     metrics: RouteMetrics = NO_METRICS
 
@@ -74,6 +73,8 @@ class RoutingTable:
         self._levels: dict[int, dict[int, dict[int, list[Route]]]] = {4: {}, 16: {}}
         self._lengths: dict[int, list[int]] = {4: [], 16: []}
         self._remembered: dict[bytes, list[Route]] = {}
+        self.generation = 0
+        """Changes with every change of the table."""
 
     def __len__(self) -> int:
         return len(self.routes())
@@ -96,6 +97,13 @@ class RoutingTable:
     ) -> int:
         """Remove the routes to exactly `prefix`, of those only what fits the other arguments; returns how many."""
         return self._discard(prefix, lambda route: _fits(route, interface, gateway, metric))
+
+    def set_metrics(self, prefix: Prefix, metrics: RouteMetrics) -> int:
+        """Give the routes to exactly `prefix` these metrics in the place of theirs; returns how many there are."""
+        same = [route for route in self.routes() if route.prefix == prefix]
+        for route in same:
+            self.add(replace(route, metrics=metrics))
+        return len(same)
 
     def remove_interface(self, interface: Interface) -> int:
         """Remove all routes by an interface; returns how many."""
@@ -172,6 +180,7 @@ class RoutingTable:
     def _changed(self, size: int) -> None:
         self._lengths[size] = sorted(self._levels[size], reverse=True)
         self._remembered.clear()
+        self.generation += 1
 
 
 def _high_bits(prefix: Prefix) -> int:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from ustack import errors
 from ustack.address import is_multicast, is_unspecified
-from ustack.constants import AF_INET, AF_INET6, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_RAW, MSG_OOB, SOCK_RAW
+from ustack.constants import (
+    AF_INET,
+    AF_INET6,
+    IP_PMTUDISC_DONT,
+    IPPROTO_ICMP,
+    IPPROTO_ICMPV6,
+    IPPROTO_RAW,
+    MSG_OOB,
+    SOCK_RAW,
+)
 from ustack.datagram import DatagramEndpoint
 from ustack.endpoint import Address
 from ustack.raw.header_included import complete_ipv4, complete_ipv6
@@ -129,7 +138,7 @@ class RawEndpoint(DatagramEndpoint):
         """An ICMP error about a packet that this socket may have sent."""
         hard = error.hard
         if error.mtu is not None:
-            hard = error.version == 4 and self.options.path_mtu_discovery
+            hard = error.version == 4 and self.options.path_mtu_discovery != IP_PMTUDISC_DONT
         self.report(error, hard, 0, error.quoted.transport)
 
     # Sending.

@@ -22,7 +22,7 @@ from ustack.endpoint import (
     ControlMessage,
     Endpoint,
 )
-from ustack.ip.routing import NO_METRICS
+from ustack.ip.routing import NO_METRICS, RouteMetrics
 from ustack.native import ffi
 from ustack.tcp import calls, changed_options, info, queries, send_message, timeouts
 from ustack.tcp.fast_open import FastOpenState
@@ -31,10 +31,12 @@ from ustack.tcp.state import CLOSED, SYN_RECEIVED, SYN_SENT, can_send
 
 if TYPE_CHECKING:
     from ustack.ip.interface import Interface
+    from ustack.ip.routing import Route
     from ustack.ports import Binding
     from ustack.tcp.congestion import CongestionController
     from ustack.tcp.listener import Listener
     from ustack.tcp.notices import Notices
+    from ustack.tcp.path_search import PathSearch
     from ustack.tcp.protocol import TcpProtocol
 
 CLOSED_TCB = ffi.new("struct tcb *")
@@ -47,8 +49,8 @@ class Connection(Endpoint):
     __slots__ = (
         "binding", "congestion", "echoed_rtt_ns", "fast_open", "fin_queued", "fin_seq", "interface",
         "last_challenge_ns", "last_out_of_window_ns", "listener", "max_segment", "max_segment_until_ns", "notices",
-        "opened", "orphaned", "read_shutdown", "result_pending", "route_metrics", "soft_error", "tcb", "tcp",
-        "timer_entry_ns", "urgent_byte", "urgent_seq",
+        "opened", "orphaned", "path_generation", "path_mtu", "path_search", "read_shutdown", "result_pending", "route",
+        "route_generation", "soft_error", "tcb", "tcp", "timer_entry_ns", "urgent_byte", "urgent_seq",
     )  # fmt: skip
 
     def __init__(self, tcp: TcpProtocol, family: int, kind: int, protocol: int) -> None:
@@ -60,7 +62,14 @@ class Connection(Endpoint):
         self.opened = False
         """The connection was opened once: its socket cannot connect again."""
         self.interface: Interface | None = None
-        self.route_metrics = NO_METRICS
+        self.route: Route | None = None
+        """The way to the peer, as it was when a segment was last sent."""
+        self.route_generation = -1
+        self.path_mtu = 0
+        """What the path takes, by which segments are sized now."""
+        self.path_generation = -1
+        self.path_search: PathSearch | None = None
+        """The search for a larger path MTU, where that is on."""
         self.congestion: CongestionController | None = None
         self.binding: Binding | None = None
         self.listener: Listener | None = None
@@ -145,6 +154,11 @@ class Connection(Endpoint):
         return available > 0 and (
             available >= self.options.receive_low_water or bool(self.tcb.rcv_wnd <= self.tcb.rcv_mss)
         )
+
+    @property
+    def route_metrics(self) -> RouteMetrics:
+        """What is configured for the way to the peer."""
+        return NO_METRICS if self.route is None else self.route.metrics
 
     @property
     def send_limit(self) -> int:

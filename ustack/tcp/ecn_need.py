@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ustack.native import lib
-from ustack.tcp import congestion
+from ustack.tcp import congestion, controller_choice
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
@@ -19,8 +19,7 @@ def need(connection: Connection) -> str:
     """The demand of the controller, or of the one that the connection will have."""
     if connection.congestion is not None:
         return connection.congestion.ecn
-    name = connection.options.congestion_control or connection.tcp.config.congestion_control
-    return congestion.CONTROLLERS[name].ecn
+    return congestion.CONTROLLERS[controller_choice.preferred(connection)].ecn
 
 
 def capable_codepoint(connection: Connection) -> int:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from ustack.constants import IPPROTO_TCP
 from ustack.drops import Drop, DropReason
 from ustack.endpoint import ERROR
-from ustack.native import ffi, lib
-from ustack.tcp import notices, output, segment_size, sequence
+from ustack.tcp import notices, path_mtu, sequence
 from ustack.tcp.connection import Connection
 from ustack.tcp.fast_open import client as fast_open_client
 from ustack.tcp.state import SYN_RECEIVED, SYN_SENT
@@ -40,7 +39,8 @@ def error_arrives(tcp: TcpProtocol, error: IcmpError, now: int) -> None:
     if not (sequence.le(tcb.snd_una, seq) and sequence.lt(seq, tcb.snd_nxt)):
         raise Drop(DropReason.ICMP_QUOTE, "the quoted sequence number is not in flight")
     if error.mtu is not None:
-        _packet_too_big(connection, error.mtu, now)
+        path_mtu.packet_too_big(connection, error.mtu, now)
+        fast_open_client.resend_at_once(connection, now)
     elif _ends_open(connection, error):
         if connection.options.receive_errors:
             notices.icmp_error(connection, error)
@@ -62,23 +62,6 @@ def _is_hard(error: IcmpError) -> bool:
     """Whether an open should not wait any longer.  A parameter problem is soft for TCP: MUST-56."""
     unreachable = _UNREACHABLE_IPV4 if error.version == 4 else _UNREACHABLE_IPV6
     return error.hard and error.type == unreachable
-
-
-def _packet_too_big(connection: Connection, mtu: int, now: int) -> None:
-    """Path MTU discovery: smaller segments from now on; what is in flight is cut anew and sent again.
-
-    RFC 1191 §6.4.
-    """
-    tcp, tcb = connection.tcp, connection.tcb
-    assert connection.remote_address is not None, "an open connection has a remote address"
-    assert connection.interface is not None, "an open connection has a route"
-    tcp.ip.path_mtu.learn(connection.remote_address, mtu, now, current=connection.interface.mtu)
-    before = connection.max_segment
-    segment_size.follow_path(connection, now)
-    fast_open_client.resend_at_once(connection, now)
-    if connection.max_segment < before and tcb.state not in (SYN_SENT, SYN_RECEIVED):
-        lib.sent_queue_mark_all_lost(ffi.addressof(tcb, "sent"), 0)
-        output.output(connection, now)
 
 
 def _soft_error(connection: Connection, number: int) -> None:

@@ -15,6 +15,7 @@ from ustack.tcp import (
     ecn,
     notices,
     pacing,
+    path_search,
     rate_sampling,
     resend,
     retransmission,
@@ -80,7 +81,7 @@ def output(connection: Connection, now: int) -> None:
 def segment_options(connection: Connection, now: int) -> bytes:
     """The options of a segment with data sent now, for which SND.MSS makes room.  RFC 9293 §3.7.1 (MUST-16)."""
     tcb = connection.tcb
-    if now >= connection.max_segment_until_ns:
+    if segment_size.path_has_changed(connection, now):
         segment_size.follow_path(connection, now)
     options = tcp_options.data_options(connection, now)
     tcb.snd_mss = min(connection.max_segment - len(options), SUPER_SEGMENT_MAX)
@@ -92,7 +93,8 @@ def _send_new(connection: Connection, options: bytes, now: int) -> None:
     tcb = connection.tcb
     first: int = tcb.snd_nxt
     cwnd_validation.restart_after_idle(connection, now)
-    while not tcb.fin_sent and not pacing.must_wait(connection, now):
+    may_send = path_search.send_probe(connection, options, now) is not None
+    while may_send and not tcb.fin_sent and not pacing.must_wait(connection, now):
         pending = unsent_bytes(tcb)
         length = _sendable(connection, pending)
         fin = connection.fin_queued and length == pending and window.usable_window(tcb) > length
@@ -204,6 +206,9 @@ def transmit(connection: Connection, seq: int, flags: int, length: int, options:
     if tcb.snd_up != tcb.snd_una and sequence.gt(tcb.snd_up, seq):
         flags |= URG
         urgent = min(sequence.distance(seq, tcb.snd_up), 0xFFFF)
+    if connection.route_generation != connection.tcp.ip.routes.generation:
+        connection.tcp.follow_route(connection)
+        connection.max_segment_until_ns = 0
     flags = ecn.mark(connection, seq, flags, length)
     result = lib.segment_build(
         connection.interface.outgoing.cdata, tcb, seq, tcb.rcv_nxt, flags, window.advertise(tcb), urgent,

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from ustack import errors
 from ustack.address import is_multicast, is_unspecified
 from ustack.config import TcpConfig
-from ustack.constants import IPPROTO_TCP, SOCK_STREAM
+from ustack.constants import IP_PMTUDISC_DO, IP_PMTUDISC_WANT, IPPROTO_TCP, SOCK_STREAM
 from ustack.drops import Drop, DropReason
 from ustack.endpoint import Endpoint
 from ustack.entropy import Entropy
 from ustack.native import ffi, lib
-from ustack.tcp import arrival, fast_path, icmp, notices, reset, time_wait
+from ustack.tcp import arrival, fast_path, icmp, notices, reset, segment_size, time_wait
 from ustack.tcp.challenge import ChallengeLimit
 from ustack.tcp.connection import CLOSED_TCB, Connection
 from ustack.tcp.fast_open import cookies
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from ustack.ip.packet import Packet
     from ustack.ports import PortTable
 
-_TCP_HEADER = 20
 _DSCP = 0xFC
 """The bits of the traffic class that the user sets; the others are ECN's.  RFC 3168 §5."""
 
@@ -235,16 +235,17 @@ class TcpProtocol:
         RFC 9293 §3.7.1 (MUST-67), RFC 6691.
         """
         assert connection.interface is not None, "an open connection has a route"
-        size = min(connection.interface.mtu, 65_535) - self._headers(connection)
-        return min(size, connection.options.max_segment or size)
+        metrics = connection.route_metrics
+        mtu = min(metrics.mtu or connection.interface.mtu, connection.interface.mtu, 65_535)
+        size = mtu - segment_size.headers(connection.tcb)
+        return min(size, connection.options.max_segment or size, metrics.advmss or size)
 
-    def path_segment_size(self, connection: Connection, now: int) -> int:
-        """Options and payload of the largest segment that the path takes now."""
+    def follow_route(self, connection: Connection) -> None:
+        """Look the connection's route up again: its metrics may be others now."""
         assert connection.remote_address is not None, "an open connection has a remote address"
-        return self.ip.mtu_for(connection.remote_address, now) - self._headers(connection)
-
-    def _headers(self, connection: Connection) -> int:
-        return (20 if connection.tcb.version == 4 else 40) + _TCP_HEADER
+        connection.route_generation = self.ip.routes.generation
+        with suppress(OSError):
+            connection.route = self.ip.route(connection.remote_address, connection.local_address)
 
     def apply_ip_options(self, connection: Connection, now: int) -> None:
         """Copy TTL, traffic class and flow label to the TCB, where the segment builder finds them.
@@ -254,8 +255,10 @@ class TcpProtocol:
         tcb, options = connection.tcb, connection.options
         tcb.ttl = options.ttl if options.ttl is not None else self.ip.config.ttl
         tcb.traffic_class = options.traffic_class & _DSCP
-        tcb.dont_fragment = options.path_mtu_discovery and not self.ip.path_mtu.must_allow_fragmentation(
-            connection.remote_address or b"", now
+        tcb.dont_fragment = options.path_mtu_discovery == IP_PMTUDISC_DO or (
+            options.path_mtu_discovery == IP_PMTUDISC_WANT
+            and not connection.route_metrics.mtu_locked
+            and not self.ip.path_mtu.must_allow_fragmentation(connection.remote_address or b"", now)
         )
         if tcb.version == 6 and connection.local_address is not None and connection.remote_address is not None:
             tcb.flow_label = self.ip.flow_label(

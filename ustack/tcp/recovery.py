@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import ack_sample, ecn, output, resend, retransmission, sequence
+from ustack.tcp import ack_sample, ecn, output, path_mtu, path_search, resend, retransmission, sequence
 from ustack.tcp.congestion import LossSample
 
 if TYPE_CHECKING:
@@ -100,6 +100,9 @@ def _enter_fast_recovery(connection: Connection, now: int) -> None:
     tcb = connection.tcb
     assert connection.congestion is not None, "a synchronized connection has a controller"
     ack_sample.flush(connection, now)
+    if path_search.has_failed(connection):
+        path_mtu.resend_too_large(connection, now)
+        return
     connection.congestion.on_loss(_loss_sample(connection, now))
     ecn.queue_cwr(tcb)
     if not connection.congestion.controls_recovery:

@@ -8,13 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import (
-    notices,
-    output,
-    pacing,
-    rate_sampling,
-    sequence,
-)
+from ustack.tcp import notices, output, pacing, path_search, rate_sampling, sequence
 from ustack.wire.tcp import ACK, FIN, PSH
 
 if TYPE_CHECKING:
@@ -56,6 +50,7 @@ def resend(connection: Connection, index: int, options: bytes, now: int) -> bool
     sent = ffi.addressof(tcb, "sent")
     segment = lib.sent_queue_at(sent, index)
     length = sequence.distance(segment.seq, segment.end)
+    path_search.on_retransmission(connection)
     flags = ACK
     fin = 0
     if segment.flags & lib.SENT_FIN:

@@ -1,25 +1,68 @@
-"""The size of segments: what the peer and the path take.  RFC 9293 §3.7.1, RFC 6691."""
+"""The size of segments: what the peer, its window and the path take.  RFC 9293 §3.7.1, RFC 6691."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ustack.constants import IP_PMTUDISC_PROBE
 from ustack.tcp import options as tcp_options
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
 
+_TCP_HEADER = 20
+_WINDOW_THAT_IS_SMALL = 536
+
+
+def headers(tcb: Any) -> int:
+    """Bytes of the IP and TCP header without options."""
+    return (20 if tcb.version == 4 else 40) + _TCP_HEADER
+
 
 def size_segments(connection: Connection, now: int) -> None:
     """The effective send MSS: the peer's MSS or what the path takes, the smaller.  RFC 9293 §3.7.1 (MUST-16)."""
     tcb, tcp = connection.tcb, connection.tcp
-    size = min(tcb.peer_mss, tcp.path_segment_size(connection, now))
+    connection.path_mtu = _path_mtu(connection, now)
+    connection.path_generation = tcp.ip.path_mtu.generation
+    connection.max_segment_until_ns = now + tcp.ip.config.path_mtu_lifetime_ns
+    size = fitting(connection, connection.path_mtu)
+    search = connection.path_search
+    if search is not None:
+        search.high = min(search.high, connection.path_mtu)
+        if search.enabled:
+            size = min(size, fitting(connection, search.low))
+    connection.max_segment = _within_half_window(tcb, size)
+    tcb.snd_mss = connection.max_segment - (tcp_options.TIMESTAMPS_LENGTH if tcb.timestamps else 0)
+
+
+def fitting(connection: Connection, mtu: int) -> int:
+    """Options and payload of the largest segment that goes into packets of `mtu` bytes, and that the peer takes."""
+    size = min(connection.tcb.peer_mss, mtu - headers(connection.tcb))
     if connection.options.max_segment:
         size = min(size, connection.options.max_segment)
-    size = max(size, tcp.config.mss_min)
-    connection.max_segment = size
-    connection.max_segment_until_ns = now + tcp.ip.config.path_mtu_lifetime_ns
-    tcb.snd_mss = size - (tcp_options.TIMESTAMPS_LENGTH if tcb.timestamps else 0)
+    return max(size, connection.tcp.config.mss_min)
+
+
+def _within_half_window(tcb: Any, size: int) -> int:
+    """A peer with a small window gets at least two segments into it: it would delay its ACK of one.  RFC 1122 §4.2.3.4.
+
+    So does Linux; RFC 9293 §3.8.6.2.1 sends at once what is half of the largest window.
+    """
+    largest: int = tcb.snd_max_wnd
+    if not largest:
+        return size
+    cutoff = largest // 2 if largest > _WINDOW_THAT_IS_SMALL else largest
+    return size if size <= cutoff else max(cutoff, 68 - _TCP_HEADER)
+
+
+def _path_mtu(connection: Connection, now: int) -> int:
+    """What the path takes as far as is known, by the route as it was when a segment was last sent."""
+    tcp = connection.tcp
+    assert connection.remote_address is not None, "an open connection has a remote address"
+    assert connection.interface is not None, "an open connection has a route"
+    if connection.route is None or connection.options.path_mtu_discovery > IP_PMTUDISC_PROBE:
+        return connection.interface.mtu
+    return tcp.ip.mtu_by(connection.route, connection.remote_address, now)
 
 
 def follow_path(connection: Connection, now: int) -> None:
@@ -29,3 +72,13 @@ def follow_path(connection: Connection, now: int) -> None:
     """
     connection.tcp.apply_ip_options(connection, now)
     size_segments(connection, now)
+
+
+def path_has_changed(connection: Connection, now: int) -> bool:
+    """Whether segments have to be sized anew."""
+    if now >= connection.max_segment_until_ns:
+        return True
+    if connection.path_generation == connection.tcp.ip.path_mtu.generation:
+        return False
+    connection.path_generation = connection.tcp.ip.path_mtu.generation
+    return _path_mtu(connection, now) != connection.path_mtu

@@ -9,7 +9,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import accounting, ack_sample, output, recovery, retransmission, window
+from ustack.tcp import accounting, ack_sample, output, path_search, recovery, retransmission, window
 from ustack.tcp.fast_open import client as fast_open_client
 from ustack.tcp.state import FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, TIME_WAIT, change_state
 
@@ -119,6 +119,8 @@ def _retransmission_timeout(connection: Connection, now: int) -> None:
     _back_off(tcb)
     if tcb.retransmits == connection.tcp.config.retries1 and not connection.soft_error:
         connection.soft_error = errno.ETIMEDOUT
+    if _may_be_black_hole(connection, now):
+        path_search.on_black_hole(connection, now)
     recovery.on_timeout(connection, now)
     if tcb.snd_wnd:
         output.output(connection, now)
@@ -128,6 +130,13 @@ def _retransmission_timeout(connection: Connection, now: int) -> None:
         _count_probe(tcb)
     tcb.retransmit_kind = lib.RETRANSMIT_RTO
     retransmission.rearm(connection, now)
+
+
+def _may_be_black_hole(connection: Connection, now: int) -> bool:
+    """Whether time-outs go on for longer than R1 of them would take at the least RTO, as Linux reckons."""
+    tcb, config = connection.tcb, connection.tcp.config
+    patience = ((2 << config.retries1) - 1) * config.rto_min_ns
+    return bool(tcb.retransmits > 1 and now - tcb.first_retransmit_ns - tcb.rto_ns >= patience)
 
 
 def _is_hopeless(connection: Connection, now: int) -> bool:
