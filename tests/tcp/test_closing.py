@@ -114,17 +114,17 @@ def test_a_connection_that_the_peer_has_half_closed_still_sends(peer: Peer) -> N
 
 
 def test_queued_data_leave_before_the_fin(peer: Peer) -> None:
-    connection = established(peer, window=1000, mss=536)
+    connection = established(peer, window=1072, mss=536)
     write(peer, connection, bytes(1500))
     peer.expect(".", 1, payload=bytes(536))
-    write_rest = bytes(1500 - 536)
+    peer.expect(None, 537, payload=bytes(536))
     close(peer, connection)
     assert state_of(connection) == State.FIN_WAIT_1
-    drain(peer)
+    peer.expect_nothing()
     peer.inject(".", 1, 537, window=2000)
     sent = drain(peer)
-    assert b"".join(each.payload for each in sent) == write_rest
-    assert [each.flags for each in sent] == [".", "FP."]
+    assert b"".join(each.payload for each in sent) == bytes(1500 - 1072)
+    assert [each.flags for each in sent] == ["FP."]
     assert sent[-1].seq + len(sent[-1].payload) == 1501
 
 

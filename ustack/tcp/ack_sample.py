@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ustack.native import ffi, lib
-from ustack.tcp import accounting, cwnd_validation, output, pacing, rate_sampling, retransmission, rtt
+from ustack.tcp import accounting, cwnd_validation, output, pacing, path_search, rate_sampling, retransmission, rtt
 from ustack.tcp.congestion import AckSample
 from ustack.tcp.state import is_synchronized
 
@@ -38,6 +38,7 @@ def flush(connection: Connection, now: int) -> None:
     accounting.end_timeouts(tcb, now)
     tcb.first_retransmit_ns = 0
     if connection.congestion is not None:
+        path_search.on_acknowledged(connection, now)
         sample = numbers(connection, now)
         sample.acked_packets = sample.delivered_packets = newly
         sample.rtt_ns = rtt_ns

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ustack.endpoint import WRITABLE
 from ustack.native import ffi, lib
-from ustack.tcp import ecn, output, path_search, recovery, sequence, timestamps, window
+from ustack.tcp import ecn, output, recovery, sequence, timestamps, window
 from ustack.tcp.segment import Segment
 from ustack.wire.tcp import FIN, SYN
 
@@ -40,7 +40,6 @@ def process(connection: Connection, segment: Segment, now: int) -> None:
     if ecn.ack_arrives(connection, segment, tcb.delivered - delivered, sequence.distance(una, tcb.snd_una)):
         recovery.on_congestion_echo(connection, now)
     if newly:
-        path_search.on_acknowledged(connection, now)
         recovery.on_acknowledged(connection, before - tcb.sent.segments, now)
     elif (
         segment.ack == una

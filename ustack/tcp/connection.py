@@ -25,18 +25,18 @@ from ustack.endpoint import (
 from ustack.ip.routing import NO_METRICS, RouteMetrics
 from ustack.native import ffi
 from ustack.tcp import calls, changed_options, info, queries, send_message, timeouts
+from ustack.tcp.congestion import CONTROLLERS
 from ustack.tcp.fast_open import FastOpenState
 from ustack.tcp.fast_open import client as fast_open_client
+from ustack.tcp.path import Path
 from ustack.tcp.state import CLOSED, SYN_RECEIVED, SYN_SENT, can_send
 
 if TYPE_CHECKING:
     from ustack.ip.interface import Interface
-    from ustack.ip.routing import Route
     from ustack.ports import Binding
     from ustack.tcp.congestion import CongestionController
     from ustack.tcp.listener import Listener
     from ustack.tcp.notices import Notices
-    from ustack.tcp.path_search import PathSearch
     from ustack.tcp.protocol import TcpProtocol
 
 CLOSED_TCB = ffi.new("struct tcb *")
@@ -48,9 +48,9 @@ class Connection(Endpoint):
 
     __slots__ = (
         "binding", "congestion", "echoed_rtt_ns", "fast_open", "fin_queued", "fin_seq", "interface",
-        "last_challenge_ns", "last_out_of_window_ns", "listener", "max_segment", "max_segment_until_ns", "notices",
-        "opened", "orphaned", "path_generation", "path_mtu", "path_search", "read_shutdown", "result_pending", "route",
-        "route_generation", "soft_error", "tcb", "tcp", "timer_entry_ns", "urgent_byte", "urgent_seq",
+        "last_challenge_ns", "last_out_of_window_ns", "listener", "max_segment", "max_segment_until_ns",
+        "notices", "opened", "orphaned", "path", "read_shutdown", "result_pending", "soft_error", "tcb",
+        "tcp", "timer_entry_ns", "urgent_byte", "urgent_seq",
     )  # fmt: skip
 
     def __init__(self, tcp: TcpProtocol, family: int, kind: int, protocol: int) -> None:
@@ -62,14 +62,7 @@ class Connection(Endpoint):
         self.opened = False
         """The connection was opened once: its socket cannot connect again."""
         self.interface: Interface | None = None
-        self.route: Route | None = None
-        """The way to the peer, as it was when a segment was last sent."""
-        self.route_generation = -1
-        self.path_mtu = 0
-        """What the path takes, by which segments are sized now."""
-        self.path_generation = -1
-        self.path_search: PathSearch | None = None
-        """The search for a larger path MTU, where that is on."""
+        self.path = Path()
         self.congestion: CongestionController | None = None
         self.binding: Binding | None = None
         self.listener: Listener | None = None
@@ -158,7 +151,15 @@ class Connection(Endpoint):
     @property
     def route_metrics(self) -> RouteMetrics:
         """What is configured for the way to the peer."""
-        return NO_METRICS if self.route is None else self.route.metrics
+        return NO_METRICS if self.path.route is None else self.path.route.metrics
+
+    @property
+    def controller_name(self) -> str:
+        """The congestion controller that it shall have: what the route says goes before the user, as in Linux."""
+        by_route = self.route_metrics.congctl
+        if by_route in CONTROLLERS:
+            return by_route
+        return self.options.congestion_control or self.tcp.config.congestion_control
 
     @property
     def send_limit(self) -> int:

@@ -21,18 +21,10 @@ def check(name: str | None) -> None:
         raise errors.error(errno.ENOENT)
 
 
-def preferred(connection: Connection) -> str:
-    """The name of the controller that a connection shall have: what the route says goes before the user, as in Linux."""
-    by_route = connection.route_metrics.congctl
-    if by_route in congestion.CONTROLLERS:
-        return by_route
-    return connection.options.congestion_control or connection.tcp.config.congestion_control
-
-
 def start(connection: Connection, initial_window: int, now: int) -> None:
     """Give a connection that is established now its controller."""
     config = connection.tcp.config
-    name = preferred(connection)
+    name = connection.controller_name
     connection.tcb.cwnd_checked_ns = now
     _put_to_work(connection, congestion.create(name, initial_window, config), now)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ustack.native import lib
-from ustack.tcp import congestion, controller_choice
+from ustack.tcp import congestion
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
@@ -19,7 +19,7 @@ def need(connection: Connection) -> str:
     """The demand of the controller, or of the one that the connection will have."""
     if connection.congestion is not None:
         return connection.congestion.ecn
-    return congestion.CONTROLLERS[controller_choice.preferred(connection)].ecn
+    return congestion.CONTROLLERS[connection.controller_name].ecn
 
 
 def capable_codepoint(connection: Connection) -> int:

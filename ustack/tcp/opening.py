@@ -12,7 +12,7 @@ from ustack import errors
 from ustack.constants import IPPROTO_TCP
 from ustack.endpoint import WRITABLE
 from ustack.native import ffi, lib
-from ustack.tcp import ack_sample, controller_choice, path_search, sequence, time_wait, timeouts
+from ustack.tcp import ack_sample, controller_choice, path_search, segment_size, sequence, time_wait, timeouts
 from ustack.tcp import options as tcp_options
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def create_tcb(
     `previous_nxt` is SND.NXT of an incarnation in TIME-WAIT that this one replaces.
     """
     tcp = connection.tcp
-    connection.route = tcp.ip.route(remote, local)
-    connection.route_generation = tcp.ip.routes.generation
-    connection.interface = connection.route.interface
+    connection.path.route = tcp.ip.route(remote, local)
+    connection.path.route_generation = tcp.ip.routes.generation
+    connection.interface = connection.path.route.interface
     tcb = _new_tcb()
     tcb.version = 4 if len(local) == 4 else 6
     tcb.local_address[0 : len(local)] = local
@@ -122,6 +122,7 @@ def _acknowledge_syn(connection: Connection, segment: Segment, now: int) -> None
 def start_transfer(connection: Connection, now: int) -> None:
     """Data may flow: the controller and keep-alive."""
     controller_choice.start(connection, _initial_window(connection), now)
+    segment_size.size_segments(connection, now)
     path_search.begin(connection, now)
     timeouts.start_keepalive(connection, now)
 

@@ -206,7 +206,7 @@ def transmit(connection: Connection, seq: int, flags: int, length: int, options:
     if tcb.snd_up != tcb.snd_una and sequence.gt(tcb.snd_up, seq):
         flags |= URG
         urgent = min(sequence.distance(seq, tcb.snd_up), 0xFFFF)
-    if connection.route_generation != connection.tcp.ip.routes.generation:
+    if connection.path.route_generation != connection.tcp.ip.routes.generation:
         connection.tcp.follow_route(connection)
         connection.max_segment_until_ns = 0
     flags = ecn.mark(connection, seq, flags, length)

@@ -40,12 +40,11 @@ def resend_too_large(connection: Connection, now: int) -> None:
     """Take the segments in flight that would be too large now for lost, whatever the window: this is no congestion."""
     tcb = connection.tcb
     sent = ffi.addressof(tcb, "sent")
-    limit = connection.max_segment
     too_large = []
     for index in range(sent.count):
         entry = lib.sent_queue_at(sent, index)
         length = sequence.distance(entry.seq, entry.end)
-        if min(length, entry.mss or length) > tcb.snd_mss or length > limit and not entry.mss:
+        if min(length, entry.mss or length) > tcb.snd_mss:
             too_large.append((int(entry.seq), int(entry.end)))
     for seq, end in too_large:
         lib.sent_queue_mark_lost(sent, seq, end)

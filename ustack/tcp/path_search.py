@@ -1,17 +1,17 @@
 """The search for the MTU of a path without the help of its routers: packetization-layer discovery.  RFC 4821, RFC 8899.
 
 A probe is a segment larger than the others, of data that have to be sent anyway.  If it arrives, segments become as
-large; if it alone gets lost, the search goes on below it.  The same search finds a way through a black hole, where large
-packets vanish without a word: see `on_black_hole`.
+large; if it alone gets lost, the search goes on below it.  The same search finds a way through a black hole, where
+large packets vanish without a word: see `on_black_hole`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import lib
 from ustack.tcp import ack_sample, output, segment_size, sequence
+from ustack.tcp.path import PathSearch
 from ustack.wire.tcp import ACK
 
 if TYPE_CHECKING:
@@ -23,30 +23,19 @@ _LEAST_WINDOW_PACKETS = 11
 _REORDERING_PACKETS = 3
 
 
-@dataclass(slots=True)
-class PathSearch:
-    """The range that is searched, in bytes of IP packets.  RFC 4821 §7.1."""
-
-    low: int
-    """The largest packet that is known to get through, or believed to."""
-    high: int
-    """The largest that might."""
-    enabled: bool
-    began_ns: int
-    probe_size: int = 0
-    """0: no probe is on its way."""
-    probe_seq: int = 0
-    probe_end: int = 0
-
-
 def begin(connection: Connection, now: int) -> None:
-    """A connection is established: what the peer takes bounds the search."""
+    """A connection is established: what the peer takes bounds the search.
+
+    As in Linux a passively opened one sends segments by what the interface takes until something of the path changes.
+    """
     tcb, config = connection.tcb, connection.tcp.config
     if not config.mtu_probing:
         return
     overhead = segment_size.headers(tcb)
     low = _packet_size(tcb, config.base_mss)
-    connection.path_search = PathSearch(low, tcb.peer_mss + overhead, config.mtu_probing >= _ALWAYS, now)
+    connection.path.search = PathSearch(low, tcb.peer_mss + overhead, config.mtu_probing >= _ALWAYS, now)
+    if connection.listener is None:
+        segment_size.size_segments(connection, now)
 
 
 def _packet_size(tcb: Any, mss: int) -> int:
@@ -67,7 +56,7 @@ def _option_length(tcb: Any) -> int:
 
 def send_probe(connection: Connection, options: bytes, now: int) -> bool | None:
     """Send a probe before other new data, if it is time; None: the next ACK should be awaited for it."""
-    search, tcb = connection.path_search, connection.tcb
+    search, tcb = connection.path.search, connection.tcb
     if search is None or not _may_probe(search, tcb):
         return False
     config = connection.tcp.config
@@ -120,7 +109,7 @@ def _send(connection: Connection, search: PathSearch, size: int, options: bytes,
 
 def on_acknowledged(connection: Connection, now: int) -> None:
     """Data were acknowledged: the probe too?  Then segments become as large.  RFC 4821 §7.6.1."""
-    search, tcb = connection.path_search, connection.tcb
+    search, tcb = connection.path.search, connection.tcb
     if search is None or not search.probe_size or sequence.gt(search.probe_end, tcb.snd_una):
         return
     assert connection.congestion is not None, "a synchronized connection has a controller"
@@ -136,7 +125,7 @@ def has_failed(connection: Connection) -> bool:
 
     Called when recovery would begin; the probe then counts as too large, and is to be sent again in smaller segments.
     """
-    search, tcb = connection.path_search, connection.tcb
+    search, tcb = connection.path.search, connection.tcb
     if search is None or not search.probe_size or tcb.snd_una != search.probe_seq:
         return False
     assert connection.congestion is not None, "a synchronized connection has a controller"
@@ -148,16 +137,16 @@ def has_failed(connection: Connection) -> bool:
 
 def on_retransmission(connection: Connection) -> None:
     """Something is sent again: what becomes of the probe tells nothing any more.  RFC 4821 §7.6.3."""
-    if connection.path_search is not None:
-        connection.path_search.probe_size = 0
+    if connection.path.search is not None:
+        connection.path.search.probe_size = 0
 
 
 # Black holes: RFC 4821 §7.7, RFC 2923 §2.1.
 
 
 def on_black_hole(connection: Connection, now: int) -> None:
-    """Segments get lost again and again: perhaps they are too large.  Search from below, each time from further down."""
-    config, tcb, search = connection.tcp.config, connection.tcb, connection.path_search
+    """Segments get lost again and again, perhaps for their size: search from below, each time from further down."""
+    config, tcb, search = connection.tcp.config, connection.tcb, connection.path.search
     if search is None or not config.mtu_probing:
         return
     if not search.enabled:

@@ -243,9 +243,9 @@ class TcpProtocol:
     def follow_route(self, connection: Connection) -> None:
         """Look the connection's route up again: its metrics may be others now."""
         assert connection.remote_address is not None, "an open connection has a remote address"
-        connection.route_generation = self.ip.routes.generation
+        connection.path.route_generation = self.ip.routes.generation
         with suppress(OSError):
-            connection.route = self.ip.route(connection.remote_address, connection.local_address)
+            connection.path.route = self.ip.route(connection.remote_address, connection.local_address)
 
     def apply_ip_options(self, connection: Connection, now: int) -> None:
         """Copy TTL, traffic class and flow label to the TCB, where the segment builder finds them.

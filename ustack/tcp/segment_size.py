@@ -22,13 +22,14 @@ def headers(tcb: Any) -> int:
 def size_segments(connection: Connection, now: int) -> None:
     """The effective send MSS: the peer's MSS or what the path takes, the smaller.  RFC 9293 §3.7.1 (MUST-16)."""
     tcb, tcp = connection.tcb, connection.tcp
-    connection.path_mtu = _path_mtu(connection, now)
-    connection.path_generation = tcp.ip.path_mtu.generation
+    connection.path.mtu = _path_mtu(connection, now)
+    connection.path.mtu_generation = tcp.ip.path_mtu.generation
+    connection.path.largest_window = tcb.snd_max_wnd
     connection.max_segment_until_ns = now + tcp.ip.config.path_mtu_lifetime_ns
-    size = fitting(connection, connection.path_mtu)
-    search = connection.path_search
+    size = fitting(connection, connection.path.mtu)
+    search = connection.path.search
     if search is not None:
-        search.high = min(search.high, connection.path_mtu)
+        search.high = min(search.high, connection.path.mtu)
         if search.enabled:
             size = min(size, fitting(connection, search.low))
     connection.max_segment = _within_half_window(tcb, size)
@@ -37,7 +38,7 @@ def size_segments(connection: Connection, now: int) -> None:
 
 def fitting(connection: Connection, mtu: int) -> int:
     """Options and payload of the largest segment that goes into packets of `mtu` bytes, and that the peer takes."""
-    size = min(connection.tcb.peer_mss, mtu - headers(connection.tcb))
+    size = min(int(connection.tcb.peer_mss), mtu - headers(connection.tcb))
     if connection.options.max_segment:
         size = min(size, connection.options.max_segment)
     return max(size, connection.tcp.config.mss_min)
@@ -52,7 +53,7 @@ def _within_half_window(tcb: Any, size: int) -> int:
     if not largest:
         return size
     cutoff = largest // 2 if largest > _WINDOW_THAT_IS_SMALL else largest
-    return size if size <= cutoff else max(cutoff, 68 - _TCP_HEADER)
+    return int(min(size, max(cutoff, 68 - _TCP_HEADER)))
 
 
 def _path_mtu(connection: Connection, now: int) -> int:
@@ -60,9 +61,9 @@ def _path_mtu(connection: Connection, now: int) -> int:
     tcp = connection.tcp
     assert connection.remote_address is not None, "an open connection has a remote address"
     assert connection.interface is not None, "an open connection has a route"
-    if connection.route is None or connection.options.path_mtu_discovery > IP_PMTUDISC_PROBE:
+    if connection.path.route is None or connection.options.path_mtu_discovery > IP_PMTUDISC_PROBE:
         return connection.interface.mtu
-    return tcp.ip.mtu_by(connection.route, connection.remote_address, now)
+    return int(tcp.ip.mtu_by(connection.path.route, connection.remote_address, now))
 
 
 def follow_path(connection: Connection, now: int) -> None:
@@ -76,9 +77,9 @@ def follow_path(connection: Connection, now: int) -> None:
 
 def path_has_changed(connection: Connection, now: int) -> bool:
     """Whether segments have to be sized anew."""
-    if now >= connection.max_segment_until_ns:
+    if now >= connection.max_segment_until_ns or connection.path.largest_window != connection.tcb.snd_max_wnd:
         return True
-    if connection.path_generation == connection.tcp.ip.path_mtu.generation:
+    if connection.path.mtu_generation == connection.tcp.ip.path_mtu.generation:
         return False
-    connection.path_generation = connection.tcp.ip.path_mtu.generation
-    return _path_mtu(connection, now) != connection.path_mtu
+    connection.path.mtu_generation = connection.tcp.ip.path_mtu.generation
+    return _path_mtu(connection, now) != connection.path.mtu
