@@ -231,7 +231,7 @@ def receive_into(connection: Connection, buffer: Any, flags: int, now: int) -> t
     the end.
     """
     if flags & MSG_ERRQUEUE:
-        return notices.receive(connection, buffer, flags)
+        return notices.receive(connection, buffer)
     if flags & MSG_OOB:
         return _receive_urgent(connection, buffer, flags)
     tcb = connection.tcb

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ustack import errors
-from ustack.constants import MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, MSG_ZEROCOPY, SOL_SOCKET
+from ustack.constants import MSG_ERRQUEUE, MSG_TRUNC, MSG_ZEROCOPY, SOL_SOCKET
 from ustack.datagram import extended_error
 from ustack.endpoint import ERROR, Address
 from ustack.native import ffi, lib
@@ -264,12 +264,12 @@ def _put(connection: Connection, notice: Notice) -> None:
 # Receiving.
 
 
-def receive(connection: Connection, buffer: Any, flags: int) -> tuple[int, Address | None, int]:
-    """MSG_ERRQUEUE: the oldest entry.  Raises EAGAIN when there is none."""
+def receive(connection: Connection, buffer: Any) -> tuple[int, Address | None, int]:
+    """MSG_ERRQUEUE: the oldest entry, which is taken even with MSG_PEEK, as on Linux.  Raises EAGAIN for none."""
     notices = connection.notices
     if notices is None or not notices.queue:
         raise errors.error(errno.EAGAIN)
-    notice = notices.queue[0] if flags & MSG_PEEK else notices.queue.popleft()
+    notice = notices.queue.popleft()
     view = memoryview(buffer)
     count = min(len(view), len(notice.payload))
     view[:count] = notice.payload[:count]
