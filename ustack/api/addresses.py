@@ -30,15 +30,15 @@ def parse(family: int, address: Any, caller: str) -> Address:
     return unmap(_host(family, host)), port
 
 
-def _split_inet(address: Any, caller: str) -> tuple[Any, int]:
+def _split_inet(address: Any, caller: str) -> tuple[str, int]:
     if not isinstance(address, tuple):
         raise TypeError(f"{caller}(): AF_INET address must be tuple, not {type(address).__name__}")
     if len(address) != 2:
         raise TypeError("AF_INET address must be a pair (host, port)")
-    return address[0], _port(address[1], caller)
+    return _name(address[0]), _port(address[1], caller)
 
 
-def _split_inet6(address: Any, caller: str) -> tuple[Any, int]:
+def _split_inet6(address: Any, caller: str) -> tuple[str, int]:
     if not isinstance(address, tuple):
         raise TypeError(f"{caller}(): AF_INET6 address must be tuple, not {type(address).__name__}")
     if not 2 <= len(address) <= 4:
@@ -47,7 +47,15 @@ def _split_inet6(address: Any, caller: str) -> tuple[Any, int]:
         raise OverflowError(f"{caller}(): flowinfo must be 0-1048575.")
     if len(address) > 3:
         _integer(address[3], caller)
-    return address[0], _port(address[1], caller)
+    return _name(address[0]), _port(address[1], caller)
+
+
+def _name(host: Any) -> str:
+    if isinstance(host, (bytes, bytearray)):
+        host = host.decode("ascii")
+    if not isinstance(host, str):
+        raise TypeError(f"str, bytes or bytearray expected, not {type(host).__name__}")
+    return host
 
 
 def _integer(value: Any, caller: str) -> int:
@@ -64,11 +72,7 @@ def _port(value: Any, caller: str) -> int:
     return port
 
 
-def _host(family: int, host: Any) -> bytes:
-    if isinstance(host, (bytes, bytearray)):
-        host = host.decode("ascii")
-    if not isinstance(host, str):
-        raise TypeError(f"str, bytes or bytearray expected, not {type(host).__name__}")
+def _host(family: int, host: str) -> bytes:
     return _packed(family, host) or _resolve(family, host)
 
 
