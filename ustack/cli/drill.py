@@ -19,7 +19,7 @@ from rich.text import Text
 from ustack.cli.output import console, errors, table
 from ustack.observe.pcapng import PcapngWriter
 from ustack.packetdrill.runner import run_file
-from ustack.packetdrill.settings import MICROSECOND, Settings, for_version
+from ustack.packetdrill.settings import Settings, exact, for_version
 from ustack.packetdrill.suite import Job, by_directory, find_scripts, run_jobs, version_of
 from ustack.packetdrill.verdict import Result, Verdict
 
@@ -85,12 +85,8 @@ def _settings(version: int, arguments: argparse.Namespace) -> Settings:
         if not equals or not name:
             raise ValueError(f"-D wants NAME=VALUE, not {text}")
         defines[name] = value
-    changes: dict[str, object] = {"defines": defines, "strict": arguments.strict}
-    if arguments.tolerance_us is not None:
-        changes["tolerance_ns"] = arguments.tolerance_us * MICROSECOND
-        changes["fixed"] = frozenset(("tolerance_usecs", "tolerance_percent"))
-        changes["tolerance_fraction"] = 0.0 if arguments.tolerance_us == 0 else 0.125
-    return for_version(version, **changes)
+    settings = for_version(version, defines=defines, strict=arguments.strict)
+    return settings if arguments.tolerance_us is None else exact(settings, arguments.tolerance_us)
 
 
 def _verdicts(jobs: list[Job], arguments: argparse.Namespace) -> Iterable[Verdict]:

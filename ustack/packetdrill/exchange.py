@@ -290,4 +290,4 @@ def join(pieces: list[LivePacket]) -> LivePacket:
         return first
     flags = last.flags & ~tcp.CWR | first.flags & tcp.CWR
     payload = b"".join(piece.payload for piece in pieces)
-    return replace(last, seq=first.seq, flags=flags, payload=payload, joined=len(pieces))
+    return replace(last, seq=first.seq, flags=flags, payload=payload)

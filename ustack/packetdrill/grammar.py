@@ -88,11 +88,12 @@ def parse(text: str, path: str = "script", defines: Mapping[str, str] = {}) -> S
         cursor.fail("the time of an event")
     if not script.events:
         cursor.fail("an event")
-    script.failure = _expected_failure(text)
+    script.failure = expected_failure(text)
     return script
 
 
-def _expected_failure(text: str) -> str | None:
+def expected_failure(text: str) -> str | None:
+    """The regular expression of a script's `// Failure:` comment."""
     found = _FAILURE.search(text)
     return found.group(1) if found else None
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from ustack.packetdrill.flow import find_timestamps
 from ustack.packetdrill.packets import MASK, LivePacket, iterate_options
 from ustack.packetdrill.problems import Failed
-from ustack.packetdrill.script import ACCURATE_ECN, IpSpec, TcpSpec, TosCheck
+from ustack.packetdrill.script import IpSpec, TcpSpec, TosCheck
 from ustack.wire import tcp, tcp_options
 
 _FLAG_NAMES = (
     ("fin", tcp.FIN), ("syn", tcp.SYN), ("rst", tcp.RST), ("psh", tcp.PSH), ("ack", tcp.ACK), ("urg", tcp.URG),
-    ("ece", tcp.ECE), ("cwr", tcp.CWR), ("ae", ACCURATE_ECN),
+    ("ece", tcp.ECE), ("cwr", tcp.CWR), ("ae", tcp.AE),
 )  # fmt: skip
 _ONLY_IN_LAST = tcp.FIN | tcp.PSH | tcp.CWR
 """The flags in which the pieces of a super-segment may differ."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ustack.packetdrill.option_grammar import ACCURATE_ECN_0, ACCURATE_ECN_1, EXPERIMENT, FAST_OPEN_MAGIC
 from ustack.packetdrill.packets import LivePacket, iterate_options
-from ustack.packetdrill.script import ACCURATE_ECN, IcmpSpec, IpSpec, PacketSpec, TcpSpec, TosCheck, UdpSpec
+from ustack.packetdrill.script import IcmpSpec, IpSpec, PacketSpec, TcpSpec, TosCheck, UdpSpec
 from ustack.sim.peer import format_flags
 from ustack.wire import tcp, tcp_options
 
@@ -51,11 +51,6 @@ _WORDS = {
 }
 
 
-def _flags(flags: int) -> str:
-    letters = format_flags(flags & 0xFF)
-    return ("A" + letters).replace("-", "") if flags & ACCURATE_ECN else letters
-
-
 def format_live(packet: LivePacket) -> str:
     """A packet as it was on the wire, or translated."""
     ecn = packet.traffic_class & 3
@@ -65,7 +60,7 @@ def format_live(packet: LivePacket) -> str:
         return f"{prefix}udp ({size})"
     if packet.kind == "icmp":
         return f"{prefix}icmp type_{packet.icmp_type} code_{packet.icmp_code}"
-    text = f"{prefix}{_flags(packet.flags)} {packet.seq}:{(packet.seq + size) & 0xFFFFFFFF}({size})"
+    text = f"{prefix}{format_flags(packet.flags)} {packet.seq}:{(packet.seq + size) & 0xFFFFFFFF}({size})"
     if packet.flags & tcp.ACK:
         text += f" ack {packet.ack}"
     text += f" win {packet.window}"
@@ -96,7 +91,7 @@ def _ip(spec: IpSpec) -> str:
 
 
 def _segment(spec: TcpSpec) -> str:
-    text = f"{_flags(spec.flags)} {spec.seq}:{spec.seq + spec.length}({spec.length})"
+    text = f"{format_flags(spec.flags)} {spec.seq}:{spec.seq + spec.length}({spec.length})"
     if spec.flags & tcp.ACK:
         text += f" ack {spec.ack}"
     if spec.window is not None:

@@ -106,8 +106,8 @@ def _user_timeout(cursor: Cursor) -> bytes:
 
 
 def _accurate_ecn(cursor: Cursor) -> bytes:
-    """`ECN e0b 1 ceb 0 e1b 1`: three counters, of which the last ones may be missing."""
-    order = _FIELDS.get(cursor.token.text)
+    """`ECN e0b 1 ceb 0 e1b 1`: three counters, of which the last ones, or all, may be missing."""
+    order = _FIELDS["e0b"] if cursor.at(",", ">") else _FIELDS.get(cursor.token.text)
     if order is None:
         cursor.fail("'e0b' or 'e1b'")
     data = b""

@@ -8,7 +8,6 @@ from ustack.packetdrill.cursor import Cursor
 from ustack.packetdrill.lexer import FLOAT, INTEGER, WORD, Token
 from ustack.packetdrill.option_grammar import parse_options
 from ustack.packetdrill.script import (
-    ACCURATE_ECN,
     INBOUND,
     OUTBOUND,
     IcmpSpec,
@@ -124,12 +123,7 @@ def _flag_bits(cursor: Cursor, token: Token, text: str) -> tuple[int, bool]:
         )
     if len(digits) > 1 or (digits and _ECN_LETTERS & set(text)):
         raise cursor.source.malformed(f"expected one way to tell the ECN flags, found '{text}'", token.offset)
-    bits = parse_flags("".join(letter for letter in text if letter not in digits and letter != "A"))
-    if "A" in text:
-        bits |= ACCURATE_ECN
-    ace = int(digits[0]) if digits else 0
-    bits |= (ace & 1) << 6 | (ace & 2) << 6 | (ace & 4) << 6
-    return bits, ace != 0
+    return parse_flags(text), any(digit != "0" for digit in digits)
 
 
 def _range(cursor: Cursor) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ustack.constants import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP
-from ustack.packetdrill.script import ACCURATE_ECN, IpSpec
+from ustack.packetdrill.script import IpSpec
 from ustack.wire import icmpv4, icmpv6, ipv4, ipv6, tcp, udp
 
 MASK = 0xFFFFFFFF
@@ -49,8 +49,6 @@ class LivePacket:
     payload: bytes = b""
     icmp_type: int = 0
     icmp_code: int = 0
-    joined: int = 1
-    """How many packets on the wire this is."""
 
     @property
     def version(self) -> int:
@@ -62,14 +60,11 @@ def parse(packet: bytes, now: int) -> LivePacket | None:
     """A packet that the stack has sent; None for a protocol that scripts do not speak.  Raises Drop."""
     if packet[0] >> 4 == 4:
         four = ipv4.parse(packet)
-        addresses = four.source, four.destination
         live = LivePacket(now, "", Endpoints(four.source, 0, four.destination, 0), four.traffic_class, four.ttl)
         return _parse_transport(live, four.protocol, packet[four.header_length : four.total_length])
     six = ipv6.parse(packet)
-    addresses = six.source, six.destination
-    live = LivePacket(
-        now, "", Endpoints(addresses[0], 0, addresses[1], 0), six.traffic_class, six.hop_limit, six.flow_label
-    )
+    ends = Endpoints(six.source, 0, six.destination, 0)
+    live = LivePacket(now, "", ends, six.traffic_class, six.hop_limit, six.flow_label)
     return _parse_transport(live, six.next_header, packet[ipv6.HEADER_LENGTH : ipv6.HEADER_LENGTH + six.payload_length])
 
 
@@ -110,8 +105,8 @@ def build(live: LivePacket) -> bytes:
         transport += live.payload
         return build_ip(live, IPPROTO_UDP, transport)
     header = tcp.build(
-        ends.source_port, ends.destination_port, live.seq, live.ack, live.flags & 0xFF, live.window,
-        urgent_pointer=live.urgent_pointer, options=live.options, reserved=1 if live.flags & ACCURATE_ECN else 0,
+        ends.source_port, ends.destination_port, live.seq, live.ack, live.flags, live.window,
+        urgent_pointer=live.urgent_pointer, options=live.options,
         payload=live.payload, pseudo=(ends.source, ends.destination),
     )  # fmt: skip
     return build_ip(live, IPPROTO_TCP, header + live.payload)

@@ -8,8 +8,6 @@ from types import EllipsisType
 from typing import TypeAlias
 
 INBOUND, OUTBOUND = "<", ">"
-ACCURATE_ECN = 0x100
-"""The ninth flag of a TCP header, AE, as an addition to the flags byte.  RFC 9768 §3.1."""
 
 
 class TimeKind(enum.Enum):

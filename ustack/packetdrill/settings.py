@@ -83,6 +83,16 @@ def for_version(version: int, **changes: object) -> Settings:
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
+def exact(settings: Settings, tolerance_us: int) -> Settings:
+    """The settings with a tolerance of the user's, whatever scripts say; 0 is none at all, however long the wait."""
+    return replace(
+        settings,
+        tolerance_ns=tolerance_us * MICROSECOND,
+        tolerance_fraction=settings.tolerance_fraction if tolerance_us else 0.0,
+        fixed=settings.fixed | {"tolerance_usecs", "tolerance_percent"},
+    )
+
+
 _NUMBERS = {"mss": "mss", "mtu": "mtu", "bind_port": "bind_port", "connect_port": "connect_port"}
 _MICROSECONDS = {"tolerance_usecs": "tolerance_ns", "tcp_ts_tick_usecs": "timestamp_tick_ns"}
 _FLAGS = {"tcp_ts_ecr_scaled": "scaled_echo", "strict_segments": "strict_segments"}
