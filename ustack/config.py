@@ -64,6 +64,8 @@ class TcpConfig:
     """What TCP_CONGESTION gives before it is set: a name of tcp.congestion.CONTROLLERS."""
     hystart: str = "linux"
     """How CUBIC leaves slow start: "linux" (HyStart), "plusplus" (RFC 9406) or "off" (docs/decisions/0011)."""
+    cubic_hystart_detect: int = 3
+    """What HyStart looks for: 1 trains of ACKs, 2 delay, 3 both (tcp_cubic's hystart_detect)."""
     abe: bool = False
     """Alternative back-off: a mark reduces the window by less than a loss does.  RFC 8511."""
     slow_start_after_idle: bool = True

@@ -111,8 +111,8 @@ class NumberPath:
             if not self.in_flight:
                 self._first_sent_ns = self._delivered_ns = self.now
             self._transmit()
-            if self.controller.needs_pacing:
-                self._next_send_ns = self.now + MSS * SECOND // max(self.controller.pacing_rate, 1)
+            if self.controller.needs_pacing and self.controller.pacing_rate:
+                self._next_send_ns = self.now + MSS * SECOND // self.controller.pacing_rate
 
     def _transmit(self) -> None:
         self.in_flight += 1

@@ -197,7 +197,11 @@ class Bbr(CongestionController):
     # Congestion: short-term bounds, and the end of startup.
 
     def _update_congestion(self, sample: AckSample) -> None:
-        """BBRUpdateCongestionSignals().  §4.5.6.3."""
+        """BBRUpdateCongestionSignals().  §4.5.6.3.
+
+        # DEVIATION draft-ietf-ccwg-bbr §4.5.6.3: less loss in a round than LossThresh lowers no bound.  It would take a
+        little of the rate every round, and random loss of one per cent a quarter of the path.
+        """
         model = self.model
         if sample.rate is None or not sample.delivered_packets:
             return
@@ -205,6 +209,7 @@ class Bbr(CongestionController):
         if not model.loss_round_start:
             return
         if self.phase not in _PROBING:
+            model.loss_in_round = model.loss_in_round and model.is_inflight_too_high(sample.rate)
             model.adapt_short_term(self.cwnd)
         model.loss_in_round = model.ecn_in_round = False
 

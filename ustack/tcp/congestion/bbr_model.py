@@ -6,6 +6,8 @@ are per cent.  What a phase of the state machine does with the model is in `bbr`
 
 from __future__ import annotations
 
+from math import isqrt
+
 from ustack.config import MILLISECOND, SECOND
 from ustack.tcp.congestion.controller import AckSample
 from ustack.tcp.congestion.delivery_rate import RateSample
@@ -127,8 +129,13 @@ class PathModel:
         return min(self.extra_acked, most)
 
     def is_inflight_too_high(self, rate: RateSample) -> bool:
-        """IsInflightTooHigh(): the flight of the newest delivered segment has lost, or had marked, too much."""
-        if rate.lost_packets * 100 > rate.tx_in_flight * LOSS_THRESHOLD and rate.tx_in_flight:
+        """IsInflightTooHigh(): the flight of the newest delivered segment has lost, or had marked, too much.
+
+        # DEVIATION draft-ietf-ccwg-bbr §4.5.6.2: more than LossThresh by one standard deviation of such a count.  In a
+        flight of some dozens of segments a single loss would be too much, and tells nothing.
+        """
+        threshold = rate.tx_in_flight * LOSS_THRESHOLD
+        if rate.lost_packets * 100 > threshold + 10 * isqrt(threshold):
             return True
         return self.ecn_eligible and rate.delivered_ce_packets * ECN_UNIT > rate.delivered_packets * ECN_THRESHOLD
 

@@ -47,7 +47,7 @@ class Cubic(CongestionController):
 
     def __init__(self, initial_window: int, config: TcpConfig) -> None:
         super().__init__(initial_window, config)
-        self._hystart = HyStart() if config.hystart == "linux" else None
+        self._hystart = HyStart(config.cubic_hystart_detect) if config.hystart == "linux" else None
         self._plusplus = HyStartPlusPlus() if config.hystart == "plusplus" else None
         self._reset()
 

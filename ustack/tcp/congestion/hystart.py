@@ -29,10 +29,15 @@ def delay_threshold(rtt_ns: int) -> int:
     return min(max(rtt_ns >> 3, DELAY_MIN_NS), DELAY_MAX_NS)
 
 
+TRAIN, DELAY = 1, 2
+"""What HyStart looks for: bits of `cubic_hystart_detect`, as Linux's module parameter has them."""
+
+
 class HyStart:
     """Hybrid slow start, by ACK trains and by delay (Ha and Rhee, 2008)."""
 
-    def __init__(self) -> None:
+    def __init__(self, detect: int = TRAIN | DELAY) -> None:
+        self.detect = detect
         self.found = False
         self.delay_min_ns = 0
         """The least round-trip time; 0 before the first."""
@@ -53,8 +58,9 @@ class HyStart:
         """Take one round-trip time in slow start; True if slow start must end."""
         if self._round.is_passed(sample.snd_una):
             self.begin_round(sample.now, sample.snd_nxt)
-        found = self._is_train(sample)
-        self.found = self._is_delayed(sample.rtt_ns) or found
+        by_train = bool(self.detect & TRAIN) and self._is_train(sample)
+        by_delay = bool(self.detect & DELAY) and self._is_delayed(sample.rtt_ns)
+        self.found = by_train or by_delay
         return self.found
 
     def _is_train(self, sample: AckSample) -> bool:
@@ -103,14 +109,12 @@ class HyStartPlusPlus:
 
     def should_leave(self, sample: AckSample) -> bool:
         """Take what a burst of ACKs in slow start has told; True if congestion avoidance must begin."""
-        if self._round.is_over(sample.snd_una) and self._end_round(sample.snd_nxt):
-            return True
         if sample.rtt_ns:
             self._round_rtt_ns = min(self._round_rtt_ns, sample.rtt_ns)
             self._samples += 1
             if self._samples >= SAMPLES:
                 self._judge_delay()
-        return False
+        return self._round.is_over(sample.snd_una) and self._end_round(sample.snd_nxt)
 
     def allowance(self, acked: int, is_paced: bool) -> int:
         """How many segments slow start may take for `acked` ones: all, or in CSS a quarter."""
