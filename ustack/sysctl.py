@@ -122,6 +122,7 @@ _ROWS: dict[str, Row] = {
 
 _KNOWN_TCP = {
     "abort_on_overflow": "0", "adv_win_scale": "1", "allowed_congestion_control": "reno cubic", "app_win": "31",
+    "available_congestion_control": "reno cubic bbr dctcp prague",
     "autocorking": "1", "backlog_ack_defer": "1", "base_mss": "1024", "comp_sack_delay_ns": "1000000",
     "comp_sack_nr": "44", "comp_sack_slack_ns": "100000", "child_ehash_entries": "0", "dsack": "1",
     "early_demux": "1", "early_retrans": "3", "ecn": "2", "ecn_fallback": "1", "ecn_option": "2",

@@ -19,7 +19,7 @@ def need(connection: Connection) -> str:
     """The demand of the controller, or of the one that the connection will have."""
     if connection.congestion is not None:
         return connection.congestion.ecn
-    return congestion.CONTROLLERS[connection.controller_name].ecn
+    return congestion.kind(connection.controller_name).ecn
 
 
 def capable_codepoint(connection: Connection) -> int:

@@ -43,6 +43,7 @@ __all__ = [
     "RateSample",
     "Reno",
     "create",
+    "kind",
 ]
 
 CONTROLLERS: dict[str, type[CongestionController]] = {
@@ -51,6 +52,11 @@ CONTROLLERS: dict[str, type[CongestionController]] = {
 """By the name that TCP_CONGESTION takes; a user may add a class of its own."""
 
 
+def kind(name: str) -> type[CongestionController]:
+    """The controller of that name; Reno if there is none, as when Linux cannot load a module."""
+    return CONTROLLERS.get(name, Reno)
+
+
 def create(name: str, initial_window: int, config: TcpConfig) -> CongestionController:
-    """A new controller.  Raises KeyError for an unknown name."""
-    return CONTROLLERS[name](initial_window, config)
+    """A new controller of that name, or Reno."""
+    return kind(name)(initial_window, config)
