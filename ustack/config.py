@@ -105,6 +105,16 @@ class TcpConfig:
     """R1 of RFC 9293 §3.8.3: retransmissions before the trouble is reported (SHLD-9, SHLD-10)."""
     retries2: int = 15
     """R2 of RFC 9293 §3.8.3: retransmissions before the connection is aborted; with back-off over 100 s (SHLD-11)."""
+    orphan_retries: int = 0
+    """R2 of connections that no user holds; 0 is 8, and none once the back-off has reached its limit."""
+    max_orphans: int = 65_536
+    """Connections that no user holds; those beyond are reset."""
+    rfc1337: bool = False
+    """A RST does not end TIME-WAIT."""
+    tw_reuse: int = 2
+    """Whether an active open may take the place of a connection in TIME-WAIT (RFC 6191): 0 no, 1 yes, 2 on loopback."""
+    tw_reuse_delay_ns: int = SECOND
+    """So long it must have been there."""
     msl_ns: int = 30 * SECOND
     """TIME-WAIT lasts twice this.  Linux's 60 s in total, not RFC 9293's 4 minutes."""
     fin_wait_2_timeout_ns: int = 60 * SECOND

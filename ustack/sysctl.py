@@ -109,6 +109,8 @@ _ROWS: dict[str, Row] = {
     _TCP + "fin_timeout": _field("tcp", "fin_wait_2_timeout_ns", SECOND),
     _TCP + "challenge_ack_limit": _field("tcp", "challenge_ack_per_second"),
     _TCP + "invalid_ratelimit": _field("tcp", "invalid_ack_interval_ns", MILLISECOND),
+    _TCP + "fastopen_blackhole_timeout_sec": _field("tcp", "fastopen_blackhole_timeout_ns", SECOND),
+    _TCP + "tw_reuse_delay": _field("tcp", "tw_reuse_delay_ns", MILLISECOND),
     _TCP + "min_snd_mss": _field("tcp", "mss_min"),
     _TCP + "rto_min_us": _field("tcp", "rto_min_ns", MICROSECOND),
     _TCP + "rto_max_ms": _field("tcp", "rto_max_ns", MILLISECOND),

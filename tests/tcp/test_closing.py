@@ -318,9 +318,49 @@ def test_a_user_who_still_reads_in_time_wait_loses_nothing(peer: Peer) -> None:
     close(peer, connection)
 
 
-def test_an_fin_of_an_orphan_is_given_up_after_r2(peer: Peer) -> None:
-    connection = established(peer)
+def test_a_fin_of_an_orphan_is_given_up_after_eight_retransmissions(peer: Peer) -> None:
+    connection = established(peer, round_trip=100)
     close(peer, connection)
+    begin = peer.now
     peer.advance(3_600_000)
     assert state_of(connection) == State.CLOSED
-    assert peer.sent[-1].flags == "R."
+    assert {each.flags for each in peer.sent} == {"F."}
+    assert 50 < (peer.sent[-1].now - begin) / 1e9 < 110
+
+
+def test_the_configuration_says_how_long_orphans_are_tried_for(peer: Peer) -> None:
+    peer.stack.config.tcp.orphan_retries = 2
+    connection = established(peer, round_trip=100)
+    close(peer, connection)
+    peer.advance(5_000)
+    assert state_of(connection) == State.CLOSED
+
+
+def test_orphans_beyond_the_limit_are_reset(peer: Peer) -> None:
+    peer.stack.config.tcp.max_orphans = 0
+    connection = established(peer)
+    close(peer, connection)
+    peer.expect("R.", 1, 1)
+    assert state_of(connection) == State.CLOSED
+    assert not peer.stack.tcp.orphans
+
+
+def test_linger2_limits_the_stay_in_fin_wait_2(peer: Peer) -> None:
+    connection = established(peer)
+    connection.options.linger2_ns = 10_000_000_000
+    close(peer, connection)
+    peer.inject(".", 1, 2)
+    peer.advance(9_900)
+    assert state_of(connection) == State.FIN_WAIT_2
+    peer.advance(200)
+    assert state_of(connection) == State.CLOSED
+
+
+def test_with_negative_linger2_there_is_no_fin_wait_2(peer: Peer) -> None:
+    connection = established(peer)
+    connection.options.linger2_ns = -1
+    close(peer, connection)
+    peer.expect("F.", 1, 1)
+    peer.inject(".", 1, 2)
+    peer.expect("R.", 2, 1)
+    assert state_of(connection) == State.CLOSED

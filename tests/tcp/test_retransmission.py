@@ -204,14 +204,15 @@ def test_before_any_sample_the_time_out_is_one_second(peer: Peer) -> None:
 
 @requirement("RFC9293", "MUST-20")
 @requirement("RFC9293", "SHLD-11")
-def test_the_connection_is_given_up_after_15_retransmissions(peer: Peer) -> None:
+def test_the_connection_is_given_up_after_the_time_of_15_retransmissions(peer: Peer) -> None:
     connection = established(peer, round_trip=100)
     begin = peer.now
     write(peer, connection, b"data")
-    peer.advance(3_600_000)
+    peer.advance(900_000)
+    assert state_of(connection) == State.ESTABLISHED
+    peer.advance(200_000)
     sent = drain(peer)
-    assert sent[-1].flags == "R."
-    assert len([each for each in sent if each.payload]) == 1 + 15
+    assert {each.payload for each in sent} == {b"data"}
     assert sent[-1].now - begin > 100 * SECOND
     assert state_of(connection) == State.CLOSED
     with raises_errno(errno.ETIMEDOUT):
@@ -226,7 +227,7 @@ def test_any_progress_sets_the_count_back(peer: Peer) -> None:
     peer.advance(200_000)
     peer.inject(".", 1, 1001)
     assert connection.tcb.retransmits == 0
-    peer.advance(1_500_000)
+    peer.advance(900_000)
     assert state_of(connection) == State.ESTABLISHED
 
 
@@ -237,7 +238,7 @@ def test_the_trouble_is_noted_after_three_retransmissions(peer: Peer) -> None:
     write(peer, connection, b"data")
     peer.advance(300 + 600)
     assert connection.soft_error == 0
-    peer.advance(1200)
+    peer.advance(3700)
     assert connection.soft_error == errno.ETIMEDOUT
     assert connection.error == 0
 
@@ -248,7 +249,7 @@ def test_the_user_decides_how_long_data_may_stay_unacknowledged(peer: Peer, limi
     connection = established(peer, round_trip=100)
     set_option(peer, connection, "user_timeout_ns", limit * SECOND)
     write(peer, connection, b"data")
-    peer.advance(limit * 1000 - 1)
+    peer.advance(300 + limit * 1000 - 1)
     assert state_of(connection) == State.ESTABLISHED
     peer.advance(1)
     assert connection.take_error() == errno.ETIMEDOUT
@@ -261,7 +262,7 @@ def test_a_user_time_out_longer_than_r2_counts_instead_of_it(peer: Peer) -> None
     write(peer, connection, b"data")
     peer.advance(99_999_000)
     assert state_of(connection) == State.ESTABLISHED
-    peer.advance(1000)
+    peer.advance(1300)
     assert state_of(connection) == State.CLOSED
 
 

@@ -18,6 +18,7 @@ from ustack.tcp import (
     challenge,
     ecn,
     opening,
+    orphans,
     output,
     receive_queue,
     reset,
@@ -169,6 +170,9 @@ def check_rst(connection: Connection, segment: Segment, now: int) -> None:
     if segment.seq != tcb.rcv_nxt:
         challenge.send_challenge_ack(connection, now)
         raise Drop(DropReason.TCP_RST_NOT_EXACT)
+    if tcb.state == TIME_WAIT and connection.tcp.config.rfc1337:
+        timeouts.enter_time_wait(connection, now)
+        raise Drop(DropReason.TCP_TIME_WAIT, "RFC 1337 §3")
     state = tcb.state
     if connection.fast_open.server is not None:
         fast_open_server.ended(connection, now, reset=True)
@@ -264,7 +268,7 @@ def _fin_acknowledged(connection: Connection, now: int) -> None:
     if tcb.state == FIN_WAIT_1:
         change_state(tcb, FIN_WAIT_2)
         if connection.orphaned:
-            timeouts.start_state_timer(connection, connection.tcp.config.fin_wait_2_timeout_ns, now)
+            orphans.enter_fin_wait_2(connection, now)
     elif tcb.state == CLOSING:
         timeouts.enter_time_wait(connection, now)
     elif tcb.state == LAST_ACK:
@@ -285,7 +289,7 @@ def process_text(connection: Connection, segment: Segment, now: int) -> None:
     if tcb.state not in _RECEIVING_STATES:
         return
     if tcb.refuses_data:
-        output.send_reset(connection, now)
+        reset.send_reset(connection.tcp, segment, now)
         connection.fail(errno.ECONNRESET)
         raise Drop(DropReason.TCP_DATA_AFTER_CLOSE)
     receive_queue.take(connection, segment, now)

@@ -27,12 +27,12 @@ from ustack.native import ffi, lib
 from ustack.tcp import (
     notices,
     opening,
+    orphans,
     output,
     rate_sampling,
     receive_queue,
     retransmission,
     sequence,
-    timeouts,
     window,
 )
 from ustack.tcp import options as tcp_options
@@ -369,10 +369,14 @@ def close(connection: Connection, now: int) -> None:
     if connection.options.linger_ns == 0:
         abort(connection, now)
         return
+    connection.tcp.orphans.add(connection)
+    if orphans.are_too_many(connection):
+        abort(connection, now)
+        return
     tcb.refuses_data = 1
     _queue_fin(connection, now)
     if tcb.state == FIN_WAIT_2:
-        timeouts.start_state_timer(connection, connection.tcp.config.fin_wait_2_timeout_ns, now)
+        orphans.enter_fin_wait_2(connection, now)
 
 
 def _queue_fin(connection: Connection, now: int) -> None:

@@ -76,6 +76,8 @@ class TcpProtocol:
         """Every connection with a TCB and every listener, in the order of their opening."""
         self.unopened: WeakSet[Connection] = WeakSet()
         """Sockets that are neither connected nor listening yet: they count, but nothing arrives for them."""
+        self.orphans: WeakSet[Connection] = WeakSet()
+        """Connections whose users have closed them, and which go on until TIME-WAIT."""
         self.touched: dict[Connection, None] = {}
         """Connections that the packets of the current burst have changed, in the order of the first change."""
         self.blocked: dict[Connection, None] = {}
@@ -278,6 +280,7 @@ class TcpProtocol:
         What was received can still be read, unless nobody is there to do so.
         """
         tcb = connection.tcb
+        self.orphans.discard(connection)
         if tcb.state != CLOSED:
             change_state(tcb, CLOSED)
             self.flows.remove(

@@ -9,7 +9,17 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import accounting, ack_sample, output, path_search, recovery, retransmission, window
+from ustack.tcp import (
+    accounting,
+    ack_sample,
+    give_up,
+    orphans,
+    output,
+    path_search,
+    recovery,
+    retransmission,
+    window,
+)
 from ustack.tcp.fast_open import client as fast_open_client
 from ustack.tcp.state import FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, TIME_WAIT, change_state
 
@@ -43,7 +53,7 @@ def _retransmit_slot(connection: Connection, now: int) -> None:
 def _syn_timeout(connection: Connection, now: int) -> None:
     """Send the SYN again, or give up: after 1+2+…+64 s and one more wait of 120 s (MUST-22, MUST-23)."""
     tcb = connection.tcb
-    _note_trouble(connection)
+    give_up.note_start(tcb, lib.sent_queue_at(_sent(connection), 0).xmit_ns)
     given_up, resent = _weigh_handshake(connection, now)
     fast_open_client.timed_out(connection, tcb.retransmits, given_up, now)
     if given_up:
@@ -65,7 +75,7 @@ def _weigh_handshake(connection: Connection, now: int) -> tuple[bool, bool]:
     tcb, listener = connection.tcb, connection.listener
     retries = _syn_retries(connection)
     if listener is None:
-        return tcb.retransmits >= retries or _user_timeout_is_over(connection, now), True
+        return tcb.retransmits >= retries or _handshake_takes_too_long(connection, now), True
     retries = listener.syn_queue.retries(retries, listener.backlog)
     verdict = listener.syn_queue.verdict(connection, tcb.retransmits, retries, listener.options.defer_accept)
     listener.syn_queue.timed_out(connection)
@@ -84,16 +94,10 @@ def _syn_retries(connection: Connection) -> int:
     return config.syn_retries if connection.listener is None else config.synack_retries
 
 
-def _note_trouble(connection: Connection) -> None:
-    """Remember when what is now sent again was sent first: the user's time-out counts from then."""
-    tcb = connection.tcb
-    if not tcb.first_retransmit_ns:
-        tcb.first_retransmit_ns = lib.sent_queue_at(_sent(connection), 0).xmit_ns
-
-
-def _user_timeout_is_over(connection: Connection, now: int) -> bool:
-    limit = connection.options.user_timeout_ns
-    return bool(limit and now - connection.tcb.first_retransmit_ns >= limit)
+def _handshake_takes_too_long(connection: Connection, now: int) -> bool:
+    """The user's time-out counts from the first SYN on, once that was sent again."""
+    tcb, limit = connection.tcb, connection.options.user_timeout_ns
+    return bool(limit and tcb.retransmits and now - tcb.first_retransmit_ns >= limit)
 
 
 def _back_off(tcb: Any) -> None:
@@ -108,19 +112,16 @@ def _retransmission_timeout(connection: Connection, now: int) -> None:
     ack_sample.flush(connection, now)
     if not tcb.sent.count:
         return
-    _note_trouble(connection)
-    given_up = _is_hopeless(connection, now)
+    given_up = give_up.is_hopeless(connection, now)
     fast_open_client.timed_out(connection, tcb.retransmits, given_up, now)
-    if given_up:
-        output.send_reset(connection, now)
+    if given_up or _orphan_is_one_too_many(connection, now):
         connection.fail(connection.soft_error or errno.ETIMEDOUT)
         return
+    give_up.note_start(tcb, now)
     accounting.note_timeout(tcb, now)
     _back_off(tcb)
-    if tcb.retransmits == connection.tcp.config.retries1 and not connection.soft_error:
-        connection.soft_error = errno.ETIMEDOUT
-    if _may_be_black_hole(connection, now):
-        path_search.on_black_hole(connection, now)
+    if give_up.passes_r1(connection, now):
+        _note_trouble(connection, now)
     recovery.on_timeout(connection, now)
     if tcb.snd_wnd:
         output.output(connection, now)
@@ -132,19 +133,19 @@ def _retransmission_timeout(connection: Connection, now: int) -> None:
     retransmission.rearm(connection, now)
 
 
-def _may_be_black_hole(connection: Connection, now: int) -> bool:
-    """Whether time-outs go on for longer than R1 of them would take at the least RTO, as Linux reckons."""
-    tcb, config = connection.tcb, connection.tcp.config
-    patience = ((2 << config.retries1) - 1) * config.rto_min_ns
-    return bool(tcb.retransmits > 1 and now - tcb.first_retransmit_ns - tcb.rto_ns >= patience)
+def _note_trouble(connection: Connection, now: int) -> None:
+    """R1 is passed: the reason of a later end is known (SHLD-9), and the path may swallow large segments."""
+    if not connection.soft_error and not connection.orphaned:
+        connection.soft_error = errno.ETIMEDOUT
+    path_search.on_black_hole(connection, now)
 
 
-def _is_hopeless(connection: Connection, now: int) -> bool:
-    tcb = connection.tcb
-    if connection.options.user_timeout_ns:
-        return _user_timeout_is_over(connection, now)
-    unanswered = tcb.retransmits if tcb.snd_wnd else tcb.probes_sent
-    return bool(unanswered >= connection.tcp.config.retries2)
+def _orphan_is_one_too_many(connection: Connection, now: int) -> bool:
+    """An orphan that makes no progress while there are too many of them is reset."""
+    if not connection.orphaned or not orphans.are_too_many(connection):
+        return False
+    output.send_reset(connection, now)
+    return True
 
 
 def _persist(connection: Connection, now: int) -> None:
@@ -156,12 +157,10 @@ def _persist(connection: Connection, now: int) -> None:
     if window.usable_window(tcb):
         output.override(connection, now)
         return
-    limit = connection.options.user_timeout_ns
-    probes = tcb.backoff if connection.orphaned else tcb.probes_sent
-    if probes >= connection.tcp.config.retries2 or (limit and now - tcb.last_received_ns >= limit):
-        output.send_reset(connection, now)
-        connection.fail(errno.ETIMEDOUT)
+    if give_up.probing_is_hopeless(connection, now) or _orphan_is_one_too_many(connection, now):
+        connection.fail(connection.soft_error or errno.ETIMEDOUT)
         return
+    give_up.note_start(tcb, now)
     tcb.backoff = min(tcb.backoff + 1, _COUNT_MAX)
     _count_probe(tcb)
     output.send_probe(connection, now)
@@ -237,6 +236,7 @@ def enter_time_wait(connection: Connection, now: int) -> None:
     tcb = connection.tcb
     if tcb.state != TIME_WAIT:
         change_state(tcb, TIME_WAIT)
+    connection.tcp.orphans.discard(connection)
     for timer in range(lib.TIMER_COUNT):
         tcb.deadline_ns[timer] = 0
     tcb.retransmit_kind = lib.RETRANSMIT_NONE
