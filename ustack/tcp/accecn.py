@@ -91,7 +91,7 @@ def syn_ack_arrives(connection: Connection, segment: Segment) -> None:
     if answer in (0b000, 0b111):
         tcb.ecn_mode = lib.ECN_NONE
         return
-    if answer in (0b001, 0b101):
+    if answer == 0b001:
         tcb.ecn_mode = lib.ECN_CLASSIC if need(connection) in ("", "classic") else lib.ECN_NONE
         return
     tcb.ecn_mode = lib.ECN_ACCURATE
