@@ -77,11 +77,14 @@ static int data_fits(const struct tcb *tcb, const struct packet *packet)
            length <= tcb->rcv_ring.capacity - tcb->rcv_ring.length;
 }
 
-/* What only Python counts: congestion marks, and data that are probably sent again for not being
- * ECN-capable as earlier ones were. */
+/* What only Python counts: congestion marks, what follows one, and data that are probably sent
+ * again for not being ECN-capable as earlier ones were. */
 static int ecn_is_ordinary(const struct tcb *tcb, const struct packet *packet)
 {
     uint8_t codepoint = packet->traffic_class & ECN_CE;
+    if (packet->payload_length > 0 && (tcb->ecn_flags & ECN_DEMAND_CWR) != 0) {
+        return 0;
+    }
     if (codepoint == NOT_ECT && packet->payload_length > 0) {
         return tcb->ecn_mode == ECN_NONE || (tcb->ecn_flags & ECN_SEEN) == 0;
     }

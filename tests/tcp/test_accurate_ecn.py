@@ -434,3 +434,16 @@ def test_random_feedback_breaks_nothing(version: int) -> None:
         peer.inject(f"{state >> 8 & 7}.", 1, acknowledged, traffic_class=state >> 12 & 3, accurate_ecn=option)
     assert connection.tcb.state == lib.TCP_ESTABLISHED
     assert acknowledged > 50_000
+
+
+def test_a_controller_of_the_l4s_kind_sends_ect_1_and_counts_marks(version: int) -> None:
+    """RFC 9331 §4.1."""
+    peer = peer_with(version, ecn=0, congestion_control="prague")
+    connection = peer.connect()
+    assert codepoint(peer.expect("SEWA", 0)) == ECT_1
+    peer.inject("SEW.", 0, 1, mss=1460, sack_permitted=True, accurate_ecn=FIRST)
+    assert codepoint(peer.expect("W.", 1, 1)) == ECT_1
+    write(peer, connection, STREAM[:1000])
+    assert codepoint(peer.expect("5P.", 1, 1)) == ECT_1
+    peer.inject("6.", 1, 1001, traffic_class=ECT_1, accurate_ecn=feedback(0, 1000, 0))
+    assert connection.tcb.delivered_ce == 1

@@ -275,6 +275,35 @@ def test_cwr_is_on_the_first_piece_of_a_super_segment_only(version: int) -> None
     assert ["W" in each.flags for each in pieces] == [True] + [False] * (len(pieces) - 1)
 
 
+def test_a_controller_that_counts_marks_has_them_echoed_one_by_one(version: int) -> None:
+    """RFC 8257 §3.2: the ACK tells of the state before the change, then of the one after it."""
+    peer = peer_with(version, congestion_control="dctcp")
+    peer.listen()
+    peer.inject("SEW", 0, mss=1000)
+    assert codepoint(peer.expect("SE.", 0, 1)) == ECT_0
+    peer.inject(".", 1, 1)
+    echoes = []
+    for index, mark in enumerate((ECT_0, ECT_0, CE, CE, ECT_0, ECT_0)):
+        peer.inject("P.", 1 + 1000 * index, 1, bytes(1000), traffic_class=mark)
+        echoes += [(each.ack, "E" in each.flags) for each in drain(peer)]
+    peer.advance(50)
+    echoes += [(each.ack, "E" in each.flags) for each in drain(peer)]
+    assert all(marked == (2001 < ack <= 4001) for ack, marked in echoes)
+    assert {ack for ack, marked in echoes if marked} >= {4001}
+
+
+@pytest.mark.parametrize("name", ["dctcp"])
+def test_a_controller_that_needs_ecn_asks_for_it_and_marks_everything(version: int, name: str) -> None:
+    peer = peer_with(version, ecn=0, congestion_control=name)
+    connection = peer.connect()
+    assert codepoint(peer.expect("SEW", 0)) == ECT_0
+    peer.inject("SE.", 0, 1, mss=1000)
+    assert codepoint(peer.expect(".", 1, 1)) == ECT_0
+    write(peer, connection, STREAM[:1000])
+    peer.advance(1500)
+    assert {codepoint(each) for each in drain(peer)} == {ECT_0}
+
+
 def test_the_fast_path_counts_codepoints_as_python_does(version: int) -> None:
     counts = []
     for fast_path in (True, False):

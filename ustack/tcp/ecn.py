@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import lib
-from ustack.tcp import accecn, sequence
+from ustack.tcp import accecn, output, sequence
 from ustack.tcp.ecn_need import capable_codepoint, need
 from ustack.tcp.state import SYN_RECEIVED, TIME_WAIT
 from ustack.wire.tcp import AE, CWR, ECE, SYN
 
 if TYPE_CHECKING:
+    from ustack.tcp.congestion import CongestionController
     from ustack.tcp.connection import Connection
     from ustack.tcp.segment import Segment
 
@@ -186,7 +187,7 @@ def count_arrival(connection: Connection, segment: Segment) -> None:
     tcb.ecn_last_received = codepoint
 
 
-def data_arrives(connection: Connection, segment: Segment) -> None:
+def data_arrives(connection: Connection, segment: Segment, now: int) -> None:
     """The text of a segment is taken: CE is echoed from now on until the peer says CWR.
 
     As in Linux the ACKs then leave at once, for the sender may have a very small window; and so they do for data that
@@ -201,10 +202,22 @@ def data_arrives(connection: Connection, segment: Segment) -> None:
             _acknowledge_quickly(connection)
         return
     if connection.congestion is not None and need(connection):
-        connection.congestion.on_ce(codepoint == lib.ECN_CE)
-    if tcb.ecn_mode == lib.ECN_CLASSIC and codepoint == lib.ECN_CE and not tcb.ecn_flags & lib.ECN_DEMAND_CWR:
+        _tell_controller(connection, connection.congestion, codepoint == lib.ECN_CE, now)
+    elif tcb.ecn_mode == lib.ECN_CLASSIC and codepoint == lib.ECN_CE and not tcb.ecn_flags & lib.ECN_DEMAND_CWR:
         _acknowledge_quickly(connection)
         tcb.ecn_flags |= lib.ECN_DEMAND_CWR
+
+
+def _tell_controller(connection: Connection, controller: CongestionController, marked: bool, now: int) -> None:
+    """A controller that counts marks has them echoed one by one, not until CWR: with the classic flags too.
+
+    What was received before a change is acknowledged before it.  RFC 8257 §3.2.
+    """
+    tcb = connection.tcb
+    if controller.on_ce(marked) and tcb.ack_pending_bytes:
+        output.send_ack(connection, now)
+    if tcb.ecn_mode == lib.ECN_CLASSIC:
+        tcb.ecn_flags = tcb.ecn_flags & ~lib.ECN_DEMAND_CWR | (lib.ECN_DEMAND_CWR if marked else 0)
 
 
 def _acknowledge_quickly(connection: Connection) -> None:
@@ -222,7 +235,7 @@ def ack_arrives(connection: Connection, segment: Segment, delivered: int, delive
         return accecn.ack_arrives(connection, segment, delivered, delivered_bytes)
     if tcb.ecn_mode != lib.ECN_CLASSIC:
         return False
-    if segment.flags & CWR:
+    if segment.flags & CWR and not need(connection):
         tcb.ecn_flags &= ~lib.ECN_DEMAND_CWR
         if segment.length:
             tcb.ack_now = 1

@@ -19,6 +19,8 @@ class Path:
     mtu: int = 0
     mtu_generation: int = -1
     """The one of the cache of path MTUs, when segments were sized."""
+    reported_mtu: int = 0
+    """What a router has reported during the handshake."""
     largest_window: int = 0
     """The largest window of the peer, when segments were sized."""
     search: PathSearch | None = None

@@ -32,6 +32,8 @@ def packet_too_big(connection: Connection, mtu: int, now: int) -> None:
         return
     before = connection.max_segment
     segment_size.follow_path(connection, now)
+    if tcb.state == SYN_SENT:
+        connection.path.reported_mtu = connection.path.mtu
     if connection.max_segment < before and tcb.state not in (SYN_SENT, SYN_RECEIVED):
         resend_too_large(connection, now)
 

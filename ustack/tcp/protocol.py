@@ -29,7 +29,7 @@ from ustack.tcp.fast_open.cache import CookieCache
 from ustack.tcp.isn import InitialSequenceNumbers
 from ustack.tcp.listener import Listener
 from ustack.tcp.segment import Segment
-from ustack.tcp.state import CLOSED, change_state
+from ustack.tcp.state import CLOSED, SYN_SENT, change_state
 from ustack.tcp.syn_cookies import SynCookies
 from ustack.timers import TimerQueue
 from ustack.wire import tcp as wire_tcp
@@ -234,11 +234,14 @@ class TcpProtocol:
     def receive_mss(self, connection: Connection) -> int:
         """The MSS that we announce: what the interface takes, less the fixed headers; or less, if the user wants.
 
-        RFC 9293 §3.7.1 (MUST-67), RFC 6691.
+        RFC 9293 §3.7.1 (MUST-67), RFC 6691.  A SYN that is sent again because its data were too big for the path
+        announces what the path takes, as in Linux: the way back is likely the same.
         """
         assert connection.interface is not None, "an open connection has a route"
         metrics = connection.route_metrics
         mtu = min(metrics.mtu or connection.interface.mtu, connection.interface.mtu, 65_535)
+        if connection.tcb.state == SYN_SENT:
+            mtu = min(mtu, connection.path.reported_mtu or mtu)
         size = mtu - segment_size.headers(connection.tcb)
         return min(size, connection.options.max_segment or size, metrics.advmss or size)
 

@@ -23,7 +23,7 @@ URGENT_READ = -2
 def take(connection: Connection, segment: Segment, now: int) -> None:
     """Take the payload, which was trimmed to the window."""
     tcb = connection.tcb
-    ecn.data_arrives(connection, segment)
+    ecn.data_arrives(connection, segment, now)
     size = segment.gso_size or len(segment.payload)
     if size > tcb.rcv_mss:
         tcb.rcv_mss = min(size, tcb.rcv_mss_limit)
