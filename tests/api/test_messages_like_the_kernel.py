@@ -17,7 +17,8 @@ from ustack.api import options_socket, options_tcp
 ERRQUEUE, ZEROCOPY, WAITALL, PEEK, DONTWAIT = 0x2000, 0x400_0000, 0x100, 0x2, 0x40
 OUTQ, OUTQNSD, ATMARK = 0x5411, 0x894B, 0x8905
 SCM_TIMESTAMPING = 37
-TX_SOFTWARE, SOFTWARE, OPT_ID, TX_SCHED, TX_ACK, OPT_TSONLY = (1 << bit for bit in (1, 4, 7, 8, 9, 11))
+TX_SOFTWARE, SOFTWARE, OPT_ID, TX_SCHED, TX_ACK, OPT_TSONLY, OPT_STATS = (1 << bit for bit in (1, 4, 7, 8, 9, 11, 12))
+TTL = 26
 SCENARIOS = []
 
 
@@ -44,6 +45,16 @@ def entry(made, flags: int = 0) -> tuple:
     data, messages, message_flags, address = made.recvmsg(0, 512, ERRQUEUE | DONTWAIT | flags)
     shown = [(level, kind, len(value) if kind == SCM_TIMESTAMPING else value) for level, kind, value in messages]
     return data, shown, message_flags, address
+
+
+def attributes(value: bytes) -> list:
+    """Number and length of each netlink attribute."""
+    found, place = [], 0
+    while place < len(value):
+        length, number = struct.unpack_from("=HH", value, place)
+        found.append((number, length))
+        place += -(-length // 4) * 4
+    return found
 
 
 def entries(made) -> list:
@@ -96,6 +107,24 @@ def stamps_for_one_call(net: Net, host: str):
     server.send(b"x")
     client.recv(1)
     return entries(client)
+
+
+@scenario
+def statistics_beside_stamps(net: Net, host: str):
+    client, server = net.pair(host)
+    wanted = TX_SOFTWARE | TX_ACK | SOFTWARE | OPT_ID | OPT_TSONLY | OPT_STATS
+    client.setsockopt(net.SOL_SOCKET, options_socket.SO_TIMESTAMPING, wanted)
+    client.send(bytes(100))
+    server.recv(100, WAITALL)
+    server.send(b"x")
+    client.recv(1)
+    client.setblocking(False)
+    found = []
+    for _ in range(2):
+        _, messages, flags, _ = client.recvmsg(0, 1024, ERRQUEUE)
+        told = {number: length for number, length in attributes(messages[1][2]) if number != TTL}
+        found.append((list(told.items()), flags, [(level, kind) for level, kind, _ in messages]))
+    return found
 
 
 @scenario

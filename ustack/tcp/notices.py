@@ -17,7 +17,7 @@ from ustack.constants import MSG_ERRQUEUE, MSG_TRUNC, MSG_ZEROCOPY, SOL_SOCKET
 from ustack.datagram import extended_error
 from ustack.endpoint import ERROR, Address
 from ustack.native import ffi, lib
-from ustack.tcp import receive_queue, sequence
+from ustack.tcp import receive_queue, sequence, stamp_statistics
 
 if TYPE_CHECKING:
     from ustack.endpoint import ControlMessage
@@ -31,7 +31,7 @@ TX_SOFTWARE, RX_SOFTWARE, SOFTWARE, OPT_ID, TX_SCHED, TX_ACK, OPT_TSONLY, OPT_ST
 TX_ANY = TX_SOFTWARE | TX_SCHED | TX_ACK
 TSTAMP_SND, TSTAMP_SCHED, TSTAMP_ACK = 0, 1, 2
 """What a timestamp is of: `ee_info`."""
-SCM_TIMESTAMP, SCM_TIMESTAMPNS, SCM_TIMESTAMPING = 29, 35, 37
+SCM_TIMESTAMP, SCM_TIMESTAMPNS, SCM_TIMESTAMPING, SCM_TIMESTAMPING_OPT_STATS = 29, 35, 37, 54
 
 _CODE_COPIED = 1
 _HELD = 1024
@@ -54,6 +54,8 @@ class Notice:
     data: int = 0
     stamp_ns: int = 0
     payload: bytes = b""
+    statistics: bool = False
+    """The payload is what SCM_TIMESTAMPING_OPT_STATS tells."""
     offender: bytes | None = None
     destination: Address | None = None
 
@@ -213,11 +215,18 @@ def ended(connection: Connection) -> None:
 
 def _stamp(connection: Connection, stamp: _Stamp, what: int, now: int) -> None:
     """# DEVIATION Linux: of the packet only the last byte is given back, not all of it with its headers."""
-    origin = extended_error.ORIGIN_TIMESTAMPING
-    _put(
-        connection,
-        Notice(errno.ENOMSG, origin, info=what, data=stamp.key, stamp_ns=now, payload=stamp.payload),
+    notice = Notice(
+        errno.ENOMSG,
+        extended_error.ORIGIN_TIMESTAMPING,
+        info=what,
+        data=stamp.key,
+        stamp_ns=now,
+        payload=stamp.payload,
+        statistics=bool(connection.options.timestamping & OPT_STATS),
     )
+    if notice.statistics:
+        notice.payload = stamp_statistics.statistics(connection, now)
+    _put(connection, notice)
 
 
 def _complete(connection: Connection, done: _Uncompleted) -> None:
@@ -282,6 +291,8 @@ def _control_messages(connection: Connection, notice: Notice) -> list[ControlMes
     messages: list[ControlMessage] = []
     if notice.stamp_ns:
         messages += _stamps(connection, notice.stamp_ns, bool(connection.options.timestamping & SOFTWARE))
+    if notice.statistics:
+        messages.append((SOL_SOCKET, SCM_TIMESTAMPING_OPT_STATS, notice.payload))
     error = extended_error.control_message(
         connection.family,
         notice.errno,
