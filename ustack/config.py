@@ -83,6 +83,21 @@ class TcpConfig:
     """The least RTO of a connection whose SYN timed out, until its first sample.  RFC 6298 §5.7."""
     rto_min_ns: int = 200 * MILLISECOND
     rto_max_ns: int = 120 * SECOND
+    reordering: int = 3
+    """The duplicate threshold, in segments, until reordering is seen.  RFC 5681 §3.2."""
+    max_reordering: int = 300
+    recovery: int = 1
+    """Bits of RACK: 1 on (always), 2 a reordering window that stays, 4 no duplicate threshold.  RFC 8985 §6.2."""
+    early_retrans: int = 3
+    """3, 4: tail loss probes (RFC 8985 §7); 0 none."""
+    frto: int = 2
+    """0: no F-RTO.  RFC 5682."""
+    thin_linear_timeouts: bool = False
+    """A stream of less than four segments in flight is not backed off at its first six time-outs."""
+    retrans_collapse: bool = True
+    """Small segments are sent again in one."""
+    min_rtt_wlen_ns: int = 300 * SECOND
+    """How long the least round-trip time is remembered."""
     delayed_ack_ns: int = 40 * MILLISECOND
     ecn: int = 2
     """0: no ECN; what an active open asks for and a passive one grants: 1 classic and classic, 2 nothing and classic,

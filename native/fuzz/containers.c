@@ -20,6 +20,7 @@ struct containers {
     struct ring ring;
     struct ranges ranges;
     struct sent_queue sent;
+    struct rack rack;
     struct datagram_queue datagrams;
     struct flow_table *flows;
     uint32_t seq; /* after the last sent segment */
@@ -107,39 +108,61 @@ static void push_sent(struct containers *all, struct numbers n)
 static void acknowledge_sent(struct containers *all, uint32_t bytes)
 {
     struct sent_acknowledged result = {0};
+    struct sent_context context = {.una = all->una + bytes, .sack = 1};
 
     bytes = bytes < all->seq - all->una ? bytes : all->seq - all->una;
     all->una += bytes;
-    sent_queue_acknowledge(&all->sent, all->una, &result);
+    sent_queue_acknowledge(&all->sent, all->una, &context, &all->rack, &result);
     require(result.bytes <= bytes, "no more is acknowledged than there was");
+}
+
+static void mark_sent(struct containers *all, struct numbers n)
+{
+    struct sent_context context = {.una = all->una, .now_ns = n.b};
+    struct sent_acknowledged result = {0};
+    struct sack_block blocks[2] = {{all->una + n.b, all->una + n.b + n.c},
+                                   {all->una + n.c, all->una + n.c + n.b}};
+    uint32_t sacked = all->sent.sacked_segments;
+
+    require(sent_queue_take_blocks(&all->sent, blocks, 1 + n.b % 2, (int32_t)(n.c % 3) - 1,
+                                   &context, &all->rack, &result) == 0 ||
+                all->sent.sacked_segments >= sacked,
+            "without memory nothing is forgotten");
+}
+
+static void lose_sent(struct containers *all, struct numbers n)
+{
+    uint32_t lost = 0;
+
+    sent_queue_mark_lost(&all->sent, all->una + n.b, all->una + n.b + n.c);
+    sent_queue_detect_loss(&all->sent, &all->rack, n.b, n.c, &lost);
+    if (n.c % 5 == 0) {
+        sent_queue_unmark_lost(&all->sent);
+    }
+    sent_queue_recut(&all->sent, n.b, 1 + n.c);
+    sent_queue_join(&all->sent, n.b);
 }
 
 static void call_sent(struct containers *all, struct numbers n)
 {
-    struct sent_acknowledged result = {0};
-    uint32_t start = all->una + n.b;
-    uint32_t sacked = all->sent.sacked_segments;
-
     switch (n.a % 8) {
     case 0:
         acknowledge_sent(all, n.b);
         break;
     case 1:
-        require(sent_queue_mark_sacked(&all->sent, start, start + n.c, &result) == 0 ||
-                    all->sent.sacked_segments == sacked,
-                "without memory nothing is marked");
+        mark_sent(all, n);
         break;
     case 2:
-        sent_queue_mark_lost(&all->sent, start, start + n.c);
+        lose_sent(all, n);
         break;
     case 3:
-        sent_queue_split(&all->sent, start);
+        sent_queue_split(&all->sent, all->una + n.b);
         break;
     case 4:
-        sent_queue_retransmitted(&all->sent, n.b, n.c);
+        sent_queue_retransmitted(&all->sent, n.b, n.c % 2, n.c);
         break;
     case 5:
-        sent_queue_mark_all_lost(&all->sent, (int)n.b & 1);
+        sent_queue_time_out(&all->sent, n.c, (int)n.b & 1, n.c);
         break;
     default:
         push_sent(all, n);

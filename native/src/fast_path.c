@@ -12,7 +12,6 @@ enum {
     FLAG_PSH = 0x08,
     FLAG_ACK = 0x10,
     EVENT_READABLE = 1,
-    EVENT_WRITABLE = 2,
 };
 
 static int seq_lt(uint32_t a, uint32_t b)
@@ -99,28 +98,6 @@ static int is_ordinary(const struct tcb *tcb, const struct packet *packet)
            ack_is_ordinary(tcb, packet) && state_stays(tcb, packet) && data_fits(tcb, packet);
 }
 
-/* acknowledgment._advance */
-static void take_acknowledgment(struct tcb *tcb, uint32_t ack, uint64_t now_ns)
-{
-    uint32_t before = tcb->acked.segments;
-    uint32_t dropped;
-    if (tcb->acked_at_ns == 0) {
-        tcb->prior_in_flight = sent_queue_in_flight(&tcb->sent);
-    }
-    sent_queue_acknowledge(&tcb->sent, ack, &tcb->acked);
-    tcb->acked_at_ns = now_ns;
-    tcb->delivered += tcb->acked.segments - before;
-    tcb->delivered_ns = now_ns;
-    tcb->bytes_acked += ack - tcb->snd_una;
-    dropped = ring_drop(&tcb->snd_ring, ack - tcb->snd_ring_seq);
-    tcb->snd_ring_seq += dropped;
-    tcb->snd_una = ack;
-    tcb->snd_up = ack;
-    if (dropped) {
-        tcb->events |= EVENT_WRITABLE;
-    }
-}
-
 /* window.take_window */
 static void take_window(struct tcb *tcb, const struct packet *packet)
 {
@@ -199,7 +176,7 @@ static int take_segment(struct fast_path *path, struct tcb *tcb, const struct pa
     tcb->probes_sent = 0;
     count_codepoint(tcb, packet);
     if (packet->ack != tcb->snd_una) {
-        take_acknowledgment(tcb, packet->ack, now_ns);
+        tcb_acknowledge(tcb, packet->ack, packet->has_timestamps, packet->ts_echo, now_ns);
     }
     take_window(tcb, packet);
     if (packet->payload_length) {

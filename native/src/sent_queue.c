@@ -3,23 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sent_entry.h"
 #include "sequence.h"
 
 enum {
     LEAST_CAPACITY = 4, /* kept while the queue is empty: request and response need no allocation */
     MOST_CAPACITY = 1 << 24,
-    SACK_SPLITS_UNTIL = 1 << 15, /* entries; beyond it SACK blocks split none */
 };
 
-/* Entries [from, to) by index. */
-struct span {
-    uint32_t from;
-    uint32_t to;
-};
-
-static struct sent_segment *entry(const struct sent_queue *queue, uint32_t index)
+struct sent_segment *sent_entry(const struct sent_queue *queue, uint32_t index)
 {
-    return &queue->items[(queue->first + index) & (queue->capacity - 1)];
+    return &queue->items[queue->order[(queue->first + index) & (queue->capacity - 1)]];
 }
 
 static uint32_t length_of(const struct sent_segment *segment)
@@ -45,7 +39,7 @@ uint32_t sent_queue_in_flight(const struct sent_queue *queue)
            queue->retransmitted_segments;
 }
 
-static void count_in(struct sent_queue *queue, const struct sent_segment *segment)
+void sent_count_in(struct sent_queue *queue, const struct sent_segment *segment)
 {
     uint32_t count = sent_segment_count(segment);
 
@@ -55,7 +49,7 @@ static void count_in(struct sent_queue *queue, const struct sent_segment *segmen
     queue->retransmitted_segments += segment->flags & SENT_RESENT ? count : 0;
 }
 
-static void count_out(struct sent_queue *queue, const struct sent_segment *segment)
+void sent_count_out(struct sent_queue *queue, const struct sent_segment *segment)
 {
     uint32_t count = sent_segment_count(segment);
 
@@ -65,18 +59,84 @@ static void count_out(struct sent_queue *queue, const struct sent_segment *segme
     queue->retransmitted_segments -= segment->flags & SENT_RESENT ? count : 0;
 }
 
-static void change_flags(struct sent_queue *queue, struct sent_segment *segment, int set, int clear)
+void sent_change_flags(struct sent_queue *queue, struct sent_segment *segment, int set, int clear)
 {
-    count_out(queue, segment);
+    sent_count_out(queue, segment);
     segment->flags = (uint16_t)((segment->flags | set) & ~clear);
-    count_in(queue, segment);
+    sent_count_in(queue, segment);
+}
+
+static struct sent_list *list_of(struct sent_queue *queue, uint8_t list)
+{
+    return list == LIST_PARKED ? &queue->parked : &queue->timed;
+}
+
+void sent_unlist(struct sent_queue *queue, struct sent_segment *segment)
+{
+    struct sent_list *list = list_of(queue, segment->list);
+
+    if (segment->list == LIST_NONE) {
+        return;
+    }
+    *(segment->earlier ? &queue->items[segment->earlier - 1].later : &list->earliest) =
+        segment->later;
+    *(segment->later ? &queue->items[segment->later - 1].earlier : &list->latest) =
+        segment->earlier;
+    segment->list = LIST_NONE;
+    segment->later = segment->earlier = 0;
+}
+
+/* Put an entry on a list, behind another one of it (a handle + 1) or, with 0, at its beginning. */
+static void list_behind(struct sent_queue *queue, struct sent_segment *segment, uint8_t name,
+                        uint32_t behind)
+{
+    struct sent_list *list = list_of(queue, name);
+    uint32_t self = (uint32_t)(segment - queue->items) + 1;
+    uint32_t *next = behind ? &queue->items[behind - 1].later : &list->earliest;
+
+    segment->list = name;
+    segment->earlier = behind;
+    segment->later = *next;
+    *(segment->later ? &queue->items[segment->later - 1].earlier : &list->latest) = self;
+    *next = self;
+}
+
+void sent_list_last(struct sent_queue *queue, struct sent_segment *segment, uint8_t name)
+{
+    sent_unlist(queue, segment);
+    list_behind(queue, segment, name, list_of(queue, name)->latest);
+}
+
+/* Allocate `capacity` entries, more than there are. 0, or -1 without memory. */
+static int grow(struct sent_queue *queue, uint32_t capacity)
+{
+    uint32_t *order = malloc(capacity * sizeof *order);
+    struct sent_segment *items =
+        order == NULL ? NULL : realloc(queue->items, capacity * sizeof *items);
+
+    if (items == NULL) {
+        free(order);
+        return -1;
+    }
+    for (uint32_t i = 0; i < queue->count; i++) {
+        order[i] = queue->order[(queue->first + i) & (queue->capacity - 1)];
+    }
+    for (uint32_t handle = capacity; handle > queue->capacity; handle--) {
+        items[handle - 1].later = queue->unused;
+        queue->unused = handle;
+    }
+    free(queue->order);
+    queue->items = items;
+    queue->order = order;
+    queue->capacity = capacity;
+    queue->first = 0;
+    return 0;
 }
 
 /* Make room for `more` entries. 0, or -1 without memory. */
 static int make_room(struct sent_queue *queue, uint32_t more)
 {
     uint32_t capacity = queue->capacity == 0 ? LEAST_CAPACITY : queue->capacity;
-    struct sent_segment *items;
 
     while (capacity < queue->count + more) {
         capacity *= 2;
@@ -84,111 +144,69 @@ static int make_room(struct sent_queue *queue, uint32_t more)
     if (capacity == queue->capacity) {
         return 0;
     }
-    if (capacity > MOST_CAPACITY) {
-        return -1;
-    }
-    items = malloc(capacity * sizeof *items);
-    if (items == NULL) {
-        return -1;
-    }
-    for (uint32_t i = 0; i < queue->count; i++) {
-        items[i] = *entry(queue, i);
-    }
-    free(queue->items);
-    queue->items = items;
-    queue->capacity = capacity;
-    queue->first = 0;
-    return 0;
+    return capacity > MOST_CAPACITY ? -1 : grow(queue, capacity);
+}
+
+/* A handle that is free, with room made before, for the entry at `index`. */
+static struct sent_segment *take_unused(struct sent_queue *queue, uint32_t index)
+{
+    uint32_t handle = queue->unused - 1;
+    struct sent_segment *segment = &queue->items[handle];
+
+    queue->unused = segment->later;
+    queue->order[(queue->first + index) & (queue->capacity - 1)] = handle;
+    return segment;
+}
+
+static void give_back(struct sent_queue *queue, struct sent_segment *segment)
+{
+    sent_unlist(queue, segment);
+    segment->later = queue->unused;
+    queue->unused = (uint32_t)(segment - queue->items) + 1;
 }
 
 int sent_queue_push(struct sent_queue *queue, const struct sent_segment *segment)
 {
+    struct sent_segment *last;
+
     if (make_room(queue, 1) < 0) {
         return -1;
     }
-    *entry(queue, queue->count) = *segment;
+    if (queue->count == 0) {
+        queue->lost_from = segment->seq;
+    }
+    last = take_unused(queue, queue->count);
+    *last = *segment;
+    last->list = LIST_NONE;
+    sent_list_last(queue, last, LIST_TIMED);
     queue->count++;
-    count_in(queue, segment);
+    sent_count_in(queue, last);
     return 0;
 }
 
-static int is_newer(const struct sent_segment *segment, uint32_t end,
-                    const struct sent_acknowledged *result)
-{
-    if (result->newest_xmit_ns == 0 || segment->xmit_ns > result->newest_xmit_ns) {
-        return 1;
-    }
-    return segment->xmit_ns == result->newest_xmit_ns && seq_after(end, result->newest_end);
-}
-
-/* Add to `result` that the entry's bytes before `end`, so many segments, are acknowledged for the
- * first time. */
-static void add_acknowledged(struct sent_acknowledged *result, const struct sent_segment *segment,
-                             uint32_t end, uint32_t segments)
-{
-    int retransmitted = (segment->flags & SENT_RETRANSMITTED) != 0;
-    uint32_t bytes = end - segment->seq;
-
-    result->bytes += bytes;
-    result->segments += segments;
-    if (retransmitted) {
-        result->retransmitted += bytes;
-    } else if (segment->xmit_ns > result->xmit_ns) {
-        result->xmit_ns = segment->xmit_ns;
-    }
-    if (is_newer(segment, end, result)) {
-        result->newest_xmit_ns = segment->xmit_ns;
-        result->newest_end = end;
-        result->newest_retransmitted = (uint32_t)retransmitted;
-        result->delivered = segment->delivered;
-        result->delivered_ns = segment->delivered_ns;
-        result->first_sent_ns = segment->first_sent_ns;
-        result->lost = segment->lost;
-        result->delivered_ce = segment->delivered_ce;
-        result->tx_in_flight = segment->tx_in_flight;
-        result->newest_app_limited = (segment->flags & SENT_APP_LIMITED) != 0;
-    }
-}
-
 /* Drop the first entry's bytes before `end`, and the entry with its last byte. */
-static void trim_first(struct sent_queue *queue, uint32_t end)
+void sent_trim_first(struct sent_queue *queue, uint32_t end)
 {
-    struct sent_segment *first = entry(queue, 0);
+    struct sent_segment *first = sent_entry(queue, 0);
 
-    count_out(queue, first);
+    sent_count_out(queue, first);
     if (end == first->end) {
+        give_back(queue, first);
         queue->first = (queue->first + 1) & (queue->capacity - 1);
         queue->count--;
     } else {
         first->seq = end;
         first->flags &= (uint16_t)~SENT_SYN;
-        count_in(queue, first);
+        sent_count_in(queue, first);
     }
-}
-
-void sent_queue_acknowledge(struct sent_queue *queue, uint32_t una,
-                            struct sent_acknowledged *result)
-{
-    while (queue->count > 0) {
-        struct sent_segment first = *entry(queue, 0);
-        uint32_t before = queue->segments;
-        uint32_t end = seq_before(una, first.end) ? una : first.end;
-        if (!seq_after(end, first.seq)) {
-            return;
-        }
-        trim_first(queue, end);
-        if ((first.flags & SENT_SACKED) == 0) {
-            add_acknowledged(result, &first, end, before - queue->segments);
-        }
-    }
-    if (queue->capacity > LEAST_CAPACITY) {
+    if (queue->count == 0 && queue->capacity > LEAST_CAPACITY) {
         sent_queue_release(queue);
     }
 }
 
 struct sent_segment *sent_queue_at(struct sent_queue *queue, uint32_t index)
 {
-    return index < queue->count ? entry(queue, index) : NULL;
+    return index < queue->count ? sent_entry(queue, index) : NULL;
 }
 
 int32_t sent_queue_find(const struct sent_queue *queue, uint32_t seq)
@@ -200,13 +218,13 @@ int32_t sent_queue_find(const struct sent_queue *queue, uint32_t seq)
     if (queue->count == 0) {
         return -1;
     }
-    base = entry(queue, 0)->seq;
-    if (seq - base >= entry(queue, queue->count - 1)->end - base) {
+    base = sent_entry(queue, 0)->seq;
+    if (seq - base >= sent_entry(queue, queue->count - 1)->end - base) {
         return -1;
     }
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
-        if (entry(queue, middle)->seq - base <= seq - base) {
+        if (sent_entry(queue, middle)->seq - base <= seq - base) {
             low = middle;
         } else {
             high = middle;
@@ -215,20 +233,42 @@ int32_t sent_queue_find(const struct sent_queue *queue, uint32_t seq)
     return (int32_t)low;
 }
 
+/* The place of entry `index` among the handles. */
+static uint32_t *place(const struct sent_queue *queue, uint32_t index)
+{
+    return &queue->order[(queue->first + index) & (queue->capacity - 1)];
+}
+
 /* Make a place behind entry `index`, for which there is room, by moving the shorter side. */
 static void open_place_behind(struct sent_queue *queue, uint32_t index)
 {
     if (index < queue->count / 2) {
         queue->first = (queue->first - 1) & (queue->capacity - 1);
         for (uint32_t i = 0; i <= index; i++) {
-            *entry(queue, i) = *entry(queue, i + 1);
+            *place(queue, i) = *place(queue, i + 1);
         }
     } else {
         for (uint32_t i = queue->count; i > index + 1; i--) {
-            *entry(queue, i) = *entry(queue, i - 1);
+            *place(queue, i) = *place(queue, i - 1);
         }
     }
     queue->count++;
+}
+
+/* Close the place of entry `index`, which is not the first, by moving the shorter side. */
+static void close_place(struct sent_queue *queue, uint32_t index)
+{
+    if (index < queue->count / 2) {
+        for (uint32_t i = index; i > 0; i--) {
+            *place(queue, i) = *place(queue, i - 1);
+        }
+        queue->first = (queue->first + 1) & (queue->capacity - 1);
+    } else {
+        for (uint32_t i = index; i + 1 < queue->count; i++) {
+            *place(queue, i) = *place(queue, i + 1);
+        }
+    }
+    queue->count--;
 }
 
 int sent_queue_split(struct sent_queue *queue, uint32_t seq)
@@ -236,40 +276,75 @@ int sent_queue_split(struct sent_queue *queue, uint32_t seq)
     int32_t index = sent_queue_find(queue, seq);
     struct sent_segment *before;
     struct sent_segment *behind;
+    uint8_t list;
 
-    if (index < 0 || entry(queue, (uint32_t)index)->seq == seq) {
+    if (index < 0 || sent_entry(queue, (uint32_t)index)->seq == seq) {
         return 0;
     }
     if (make_room(queue, 1) < 0) {
         return -1;
     }
     open_place_behind(queue, (uint32_t)index);
-    before = entry(queue, (uint32_t)index);
-    behind = entry(queue, (uint32_t)index + 1);
-    count_out(queue, before);
+    before = sent_entry(queue, (uint32_t)index);
+    behind = take_unused(queue, (uint32_t)index + 1);
+    sent_count_out(queue, before);
+    list = before->list;
     *behind = *before;
+    behind->list = LIST_NONE;
+    behind->later = behind->earlier = 0;
+    if (list != LIST_NONE) {
+        list_behind(queue, behind, list, (uint32_t)(before - queue->items) + 1);
+    }
     before->end = seq;
-    before->flags &= (uint16_t)~(SENT_FIN | SENT_PUSH);
+    before->flags &= (uint16_t)~(SENT_FIN | SENT_PUSH | SENT_RECORD_END);
     behind->seq = seq;
     behind->flags &= (uint16_t)~SENT_SYN;
-    count_in(queue, before);
-    count_in(queue, behind);
+    sent_count_in(queue, before);
+    sent_count_in(queue, behind);
     return 0;
+}
+
+void sent_queue_join(struct sent_queue *queue, uint32_t index)
+{
+    struct sent_segment *first = sent_queue_at(queue, index);
+    struct sent_segment *next = sent_queue_at(queue, index + 1);
+
+    if (first == NULL || next == NULL) {
+        return;
+    }
+    sent_count_out(queue, first);
+    sent_count_out(queue, next);
+    first->end = next->end;
+    first->flags |= next->flags & (SENT_RETRANSMITTED | SENT_FIN | SENT_PUSH | SENT_RECORD_END);
+    sent_count_in(queue, first);
+    give_back(queue, next);
+    close_place(queue, index + 1);
+}
+
+void sent_queue_recut(struct sent_queue *queue, uint32_t index, uint32_t mss)
+{
+    struct sent_segment *segment = sent_queue_at(queue, index);
+
+    if (segment != NULL && segment->mss != mss) {
+        sent_count_out(queue, segment);
+        segment->mss = mss;
+        sent_count_in(queue, segment);
+    }
 }
 
 /* Split at the edges of [start, end), as far as the queue holds it, and name the entries between.
  * 0, or -1 without memory (nothing changes). */
-static int cut_out(struct sent_queue *queue, uint32_t start, uint32_t end, struct span *span)
+int sent_cut_out(struct sent_queue *queue, uint32_t start, uint32_t end, struct sent_span *span)
 {
     uint32_t last_end;
     int32_t index;
 
-    *span = (struct span){0, 0};
+    *span = (struct sent_span){0, 0};
     if (queue->count == 0) {
         return 0;
     }
-    last_end = entry(queue, queue->count - 1)->end;
-    start = seq_before(start, entry(queue, 0)->seq) ? entry(queue, 0)->seq : start;
+    last_end = sent_entry(queue, queue->count - 1)->end;
+    start = seq_before(start, sent_entry(queue, 0)->seq) ? sent_entry(queue, 0)->seq : start;
     end = seq_after(end, last_end) ? last_end : end;
     if (!seq_before(start, end)) {
         return 0;
@@ -285,111 +360,9 @@ static int cut_out(struct sent_queue *queue, uint32_t start, uint32_t end, struc
     return 0;
 }
 
-/* The edge of a SACK block moved inwards (forward from its start, back from its end) to where the
- * entry that it lies in was cut into segments. */
-static uint32_t segment_edge(const struct sent_queue *queue, uint32_t edge, int forward)
-{
-    int32_t index = sent_queue_find(queue, edge);
-    const struct sent_segment *segment;
-    uint32_t mss;
-    uint32_t beyond;
-
-    if (index < 0) {
-        return edge;
-    }
-    segment = entry(queue, (uint32_t)index);
-    mss = queue->count < SACK_SPLITS_UNTIL ? segment->mss : length_of(segment);
-    beyond = mss > 0 ? (edge - segment->seq) % mss : 0;
-    if (beyond == 0 || !forward) {
-        return edge - beyond;
-    }
-    return segment->end - edge > mss - beyond ? edge + (mss - beyond) : segment->end;
-}
-
-int sent_queue_mark_sacked(struct sent_queue *queue, uint32_t start, uint32_t end,
-                           struct sent_acknowledged *result)
-{
-    struct span span;
-
-    start = segment_edge(queue, start, 1);
-    end = segment_edge(queue, end, 0);
-    if (cut_out(queue, start, end, &span) < 0) {
-        return -1;
-    }
-    for (uint32_t i = span.from; i < span.to; i++) {
-        struct sent_segment *segment = entry(queue, i);
-        if ((segment->flags & SENT_SACKED) == 0) {
-            int resent = segment->flags & SENT_LOST ? SENT_RESENT : 0;
-            add_acknowledged(result, segment, segment->end, sent_segment_count(segment));
-            change_flags(queue, segment, SENT_SACKED, SENT_LOST | resent);
-        }
-    }
-    return 0;
-}
-
-static uint32_t mark_lost(struct sent_queue *queue, struct span span)
-{
-    uint32_t marked = 0;
-
-    for (uint32_t i = span.from; i < span.to; i++) {
-        struct sent_segment *segment = entry(queue, i);
-        if (segment->flags & SENT_LOST) {
-            marked += segment->flags & SENT_RESENT ? sent_segment_count(segment) : 0;
-            change_flags(queue, segment, 0, SENT_RESENT);
-        } else if ((segment->flags & SENT_SACKED) == 0) {
-            marked += sent_segment_count(segment);
-            change_flags(queue, segment, SENT_LOST, 0);
-        }
-    }
-    return marked;
-}
-
-int64_t sent_queue_mark_lost(struct sent_queue *queue, uint32_t start, uint32_t end)
-{
-    struct span span;
-
-    if (cut_out(queue, start, end, &span) < 0) {
-        return -1;
-    }
-    return mark_lost(queue, span);
-}
-
-uint32_t sent_queue_mark_all_lost(struct sent_queue *queue, int forget_sacked)
-{
-    if (forget_sacked) {
-        for (uint32_t i = 0; i < queue->count; i++) {
-            change_flags(queue, entry(queue, i), 0, SENT_SACKED);
-        }
-    }
-    return mark_lost(queue, (struct span){0, queue->count});
-}
-
-int32_t sent_queue_next_lost(const struct sent_queue *queue, uint32_t from)
-{
-    for (uint32_t i = from; i < queue->count && queue->lost_segments > 0; i++) {
-        if ((entry(queue, i)->flags & (SENT_LOST | SENT_RESENT)) == SENT_LOST) {
-            return (int32_t)i;
-        }
-    }
-    return -1;
-}
-
-void sent_queue_retransmitted(struct sent_queue *queue, uint32_t index, uint64_t now_ns)
-{
-    struct sent_segment *segment = sent_queue_at(queue, index);
-
-    if (segment == NULL) {
-        return;
-    }
-    change_flags(queue, segment, SENT_RETRANSMITTED | SENT_RESENT, 0);
-    segment->xmit_ns = now_ns;
-    if (segment->transmissions < UINT16_MAX) {
-        segment->transmissions++;
-    }
-}
-
 void sent_queue_release(struct sent_queue *queue)
 {
     free(queue->items);
+    free(queue->order);
     *queue = (struct sent_queue){0};
 }

@@ -39,3 +39,24 @@ def test_releasing_the_buffers_keeps_the_rest() -> None:
 def test_freeing_frees_the_buffers_too() -> None:
     lib.tcb_free(filled())
     lib.tcb_free(ffi.NULL)
+
+
+def test_an_acknowledgment_takes_from_queue_and_ring_and_is_summed() -> None:
+    tcb = ffi.gc(filled(), lib.tcb_free)
+    tcb.snd_una, tcb.snd_nxt, tcb.snd_ring_seq = 1, 2, 1
+    lib.tcb_acknowledge(tcb, 2, False, 0, 50)
+    assert (tcb.snd_una, tcb.sent.count, tcb.snd_ring.length) == (2, 0, 3)
+    assert (tcb.delivered, tcb.bytes_acked, tcb.acked.segments, tcb.acked_at_ns, tcb.prior_in_flight) == (
+        1,
+        1,
+        1,
+        50,
+        1,
+    )
+
+
+def test_sack_blocks_are_marked_and_summed() -> None:
+    tcb = ffi.gc(filled(), lib.tcb_free)
+    lib.sent_queue_push(ffi.addressof(tcb, "sent"), ffi.new("struct sent_segment *", {"seq": 2, "end": 5}))
+    assert lib.tcb_take_sack(tcb, 1, ffi.new("struct sack_block[]", [(2, 5)]), 1, -1, False, 0, 50) == 0
+    assert (tcb.sent.sacked_segments, tcb.delivered, tcb.delivered_ns, tcb.acked.sacked_segments) == (1, 1, 50, 1)

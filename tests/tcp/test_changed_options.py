@@ -39,6 +39,8 @@ def test_another_controller_goes_on_with_the_window_of_the_present_one(peer: Pee
     assert (connection.tcb.cwnd_packets, connection.tcb.ssthresh_packets) == before
     drain(peer)
     peer.inject(".", 1, 10_001)
+    write(peer, connection, b"beyond the recovery")
+    peer.inject(".", 1, 10_020)
     assert not connection.tcb.ca_state
 
 

@@ -64,7 +64,7 @@ def test_a_fin_waits_for_room(peer: Peer) -> None:
 
 def test_a_retransmission_waits_for_room(peer: Peer) -> None:
     connection = established(peer, mss=1000)
-    connection.send(STREAM[:2000], 0, None, peer.now)
+    connection.send(STREAM[:4000], 0, None, peer.now)
     peer.collect()
     drain(peer)
     fill(peer)

@@ -69,6 +69,9 @@ def test_a_probe_that_alone_gets_lost_costs_no_window(version: int) -> None:
     assert max(len(each.payload) for each in again) <= 512
     assert connection.tcb.cwnd_packets >= window
     peer.inject(".", 1, 6001)
+    write(peer, connection, b"beyond")
+    drain(peer)
+    peer.inject(".", 1, 6007)
     write(peer, connection, STREAM[:6000])
     assert 512 < sizes(peer)[0] < 976
 

@@ -81,8 +81,10 @@ def test_fast_recovery(near_the_edge: Peer) -> None:
     peer.inject(".", 1, 3001)
     peer.expect(".", 3001, 1, STREAM[3000:4000])
     peer.inject(".", 1, 8001)
-    assert not connection.tcb.ca_state
     assert not connection.tcb.sent.count
+    write(peer, connection, b"beyond")
+    peer.inject(".", 1, 8007)
+    assert not connection.tcb.ca_state
 
 
 def test_a_retransmission_time_out(near_the_edge: Peer) -> None:
@@ -95,6 +97,8 @@ def test_a_retransmission_time_out(near_the_edge: Peer) -> None:
     peer.inject(".", 1, 2001)
     assert payload_of(drain(peer)) == STREAM[2000:4000]
     peer.inject(".", 1, 4001)
+    write(peer, connection, b"beyond")
+    peer.inject(".", 1, 4007)
     assert not connection.tcb.ca_state
 
 

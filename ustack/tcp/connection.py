@@ -29,6 +29,7 @@ from ustack.tcp.congestion import CONTROLLERS
 from ustack.tcp.fast_open import FastOpenState
 from ustack.tcp.fast_open import client as fast_open_client
 from ustack.tcp.path import Path
+from ustack.tcp.recovery_state import RecoveryState
 from ustack.tcp.state import CLOSED, SYN_RECEIVED, SYN_SENT, can_send
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Connection(Endpoint):
     """A TCP connection, from before its OPEN until its TCB is deleted."""
 
     __slots__ = (
-        "binding", "congestion", "echoed_rtt_ns", "fast_open", "fin_queued", "fin_seq", "interface",
-        "last_challenge_ns", "last_out_of_window_ns", "listener", "max_segment", "max_segment_until_ns",
+        "binding", "congestion", "fast_open", "fin_queued", "fin_seq", "interface",
+        "last_challenge_ns", "last_out_of_window_ns", "listener", "loss", "max_segment", "max_segment_until_ns",
         "notices", "opened", "orphaned", "path", "read_shutdown", "result_pending", "soft_error", "tcb",
         "tcp", "timer_entry_ns", "urgent_byte", "urgent_seq",
     )  # fmt: skip
@@ -83,8 +84,6 @@ class Connection(Endpoint):
         """
         self.fin_seq = -1
         """The sequence number of a FIN that arrived ahead of missing data; -1 for none."""
-        self.echoed_rtt_ns = 0
-        """The round-trip time by the timestamp that the last ACK in recovery has echoed; 0 for none."""
         self.last_challenge_ns = -(1 << 62)
         self.last_out_of_window_ns = -(1 << 62)
         self.urgent_byte = -1
@@ -92,6 +91,7 @@ class Connection(Endpoint):
         self.urgent_seq = -1
         """The sequence number of the urgent byte while it is ahead of the reader; -1 for none."""
         self.timer_entry_ns = 0
+        self.loss = RecoveryState()
         self.fast_open = FastOpenState()
         self.result_pending = False
         """The user has not been told yet how the open has ended."""

@@ -159,6 +159,7 @@ def _sending(connection: Connection, now: int) -> dict[str, int]:
         "snd_ssthresh": tcb.ssthresh_packets or INFINITE_SSTHRESH,
         "snd_cwnd": tcb.cwnd_packets or _UNOPENED_WINDOW,
         "total_retrans": tcb.retransmissions,
+        "reordering": tcb.reordering or _REORDERING,
         "notsent_bytes": max(output.unsent_bytes(tcb), 0) if tcb.state not in _UNSYNCHRONIZED else 0,
         "snd_wnd": tcb.snd_wnd,
     }
@@ -220,7 +221,11 @@ def _busy_time(tcb: Any, now: int) -> int:
 def _round_trips(tcb: Any) -> dict[str, int]:
     if not tcb.srtt_ns:
         return {}
-    return {"rtt": tcb.srtt_ns // _MICROSECOND, "rttvar": tcb.rttvar_ns // _MICROSECOND}
+    return {
+        "rtt": tcb.srtt_ns // _MICROSECOND,
+        "rttvar": tcb.rttvar_ns // _MICROSECOND,
+        "min_rtt": tcb.min_rtt_ns // _MICROSECOND,
+    }
 
 
 def _counts(tcb: Any, now: int) -> dict[str, int]:
@@ -235,6 +240,8 @@ def _counts(tcb: Any, now: int) -> dict[str, int]:
         "data_segs_out": tcb.data_segments_sent,
         "data_segs_in": tcb.data_segments_received,
         "rcv_ooopack": tcb.out_of_order_segments,
+        "dsack_dups": tcb.dsack_dups,
+        "reord_seen": tcb.reordering_seen,
         "total_rto": tcb.timeouts,
         "total_rto_recoveries": tcb.timeout_episodes,
         "total_rto_time": accounting.time_in_timeouts_ns(tcb, now) // _MILLISECOND,

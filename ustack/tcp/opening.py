@@ -68,6 +68,8 @@ def create_tcb(
     tcb.rcv_mss_limit = tcp.receive_mss(connection)
     tcb.rcv_mss = min(_RCV_MSS_FIRST, tcb.rcv_mss_limit)
     tcb.rto_ns = config.rto_initial_ns
+    tcb.reordering = config.reordering
+    tcb.rack.reo_wnd_steps = 1
     tcb.last_received_ns = tcb.waits_since_ns = now
     tcb.slow_path_reasons = lib.SLOW_STATE | (0 if tcp.fast_path else lib.SLOW_DISABLED)
 
@@ -105,13 +107,10 @@ def _acknowledge_syn(connection: Connection, segment: Segment, now: int) -> None
     tcb = connection.tcb
     tcb.snd_wnd = tcb.snd_max_wnd = segment.window
     tcb.snd_wl1, tcb.snd_wl2 = segment.seq, segment.ack
-    lib.sent_queue_acknowledge(ffi.addressof(tcb, "sent"), segment.ack, ffi.addressof(tcb, "acked"))
-    tcb.acked_at_ns = tcb.last_sent_ns = tcb.last_data_received_ns = tcb.last_ack_received_ns = now
-    tcb.snd_una = segment.ack
+    lib.tcb_acknowledge(tcb, segment.ack, False, 0, now)
+    tcb.last_sent_ns = tcb.last_data_received_ns = tcb.last_ack_received_ns = now
     tcb.bytes_acked = 1 if connection.listener is None else 0
     tcb.snd_up = tcb.snd_sml = segment.ack
-    dropped = lib.ring_drop(ffi.addressof(tcb, "snd_ring"), sequence.distance(tcb.snd_ring_seq, segment.ack))
-    tcb.snd_ring_seq = sequence.add(tcb.snd_ring_seq, dropped)
     tcb.last_ack_sent = tcb.rcv_nxt
     ack_sample.flush(connection, now)
     if tcb.retransmissions:

@@ -13,9 +13,11 @@ from ustack.tcp import (
     accounting,
     cwnd_validation,
     ecn,
+    flight,
     notices,
     pacing,
     path_search,
+    prr,
     rate_sampling,
     resend,
     retransmission,
@@ -38,11 +40,8 @@ _SENDING_STATES = frozenset((ESTABLISHED, CLOSE_WAIT, FIN_WAIT_1, CLOSING, LAST_
 
 
 def packets_in_flight(tcb: Any) -> int:
-    """Segments in the network: sent, not acknowledged, and not known to have left it.  The pipe of RFC 6675 §4.
-
-    A duplicate ACK tells that one segment has left (RFC 5681 §3.2, step 4, in other words).
-    """
-    return max(int(lib.sent_queue_in_flight(ffi.addressof(tcb, "sent"))) - int(tcb.dup_acks), 0)
+    """As `flight`."""
+    return flight.packets_in_flight(tcb)
 
 
 def cwnd_room(tcb: Any) -> int:
@@ -69,11 +68,8 @@ def output(connection: Connection, now: int) -> None:
     if tcb.state not in _SENDING_STATES and connection.fast_open.server is None:
         accounting.note_wait(connection, now)
         return
-    lost = resend.has_lost(tcb)
-    if lost or (not tcb.fin_sent and (connection.fin_queued or unsent_bytes(tcb) > 0)):
-        options = segment_options(connection, now)
-        if not lost or resend.send_lost(connection, options, now):
-            _send_new(connection, options, now)
+    if resend.send_due(connection, now) and not tcb.fin_sent and (connection.fin_queued or unsent_bytes(tcb) > 0):
+        _send_new(connection, segment_options(connection, now), now)
     accounting.note_wait(connection, now)
     retransmission.watch(connection, now)
 
@@ -115,6 +111,15 @@ def override(connection: Connection, now: int) -> None:
     fin = connection.fin_queued and length == pending and usable > length
     _send_segment(connection, length, pending, fin, options, now)
     retransmission.watch(connection, now)
+
+
+def send_probe_of_new_data(connection: Connection, now: int) -> None:
+    """Send one segment of new data beyond cwnd: a loss probe.  RFC 8985 §7.3."""
+    tcb = connection.tcb
+    options = segment_options(connection, now)
+    pending = unsent_bytes(tcb)
+    length = min(pending, window.usable_window(tcb), tcb.snd_mss)
+    _send_segment(connection, length, pending, connection.fin_queued and length == pending, options, now)
 
 
 def _sendable(connection: Connection, pending: int) -> int:
@@ -196,6 +201,7 @@ def record_sent(tcb: Any, seq: int, end: int, mark: int, now: int) -> None:
     result = lib.sent_queue_push(ffi.addressof(tcb, "sent"), entry)
     assert result == 0, "memory for the queue of sent segments"
     tcb.snd_nxt = end
+    prr.note_sent(tcb, lib.sent_segment_count(entry))
 
 
 def transmit(connection: Connection, seq: int, flags: int, length: int, options: bytes) -> bool:

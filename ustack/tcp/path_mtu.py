@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ustack.constants import IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE
 from ustack.native import ffi, lib
-from ustack.tcp import output, segment_size, sequence
+from ustack.tcp import output, recovery, segment_size, sequence
 from ustack.tcp.state import SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
@@ -49,5 +49,7 @@ def resend_too_large(connection: Connection, now: int) -> None:
         if min(length, entry.mss or length) > tcb.snd_mss:
             too_large.append((int(entry.seq), int(entry.end)))
     for seq, end in too_large:
-        lib.sent_queue_mark_lost(sent, seq, end)
+        tcb.lost += max(lib.sent_queue_mark_lost(sent, seq, end), 0)
+    if too_large:
+        recovery.resend_without_reduction(connection)
     output.output(connection, now)

@@ -1,7 +1,8 @@
-"""Fast retransmit and NewReno's fast recovery, without SACK.  RFC 5681 §3.2, RFC 6582 §3.2.
+"""The states of loss recovery, and what an acknowledgment, a mark or a time-out does to them.
 
-What was lost is marked in the queue of sent segments, and `output` sends it again; here is only the decision what is
-lost.
+RFC 6675 §5, RFC 6582 §3.2, RFC 8985 §6 and §8, RFC 3168 §6.1.2.  Linux's five states: see `ca_state`.  What is lost
+is decided in `rack` and `newreno`, how fast the window comes down in `prr`, what is spurious in `undo` and `frto`, and
+what is sent again in `resend`.
 """
 
 from __future__ import annotations
@@ -9,146 +10,254 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import ack_sample, ecn, output, path_mtu, path_search, resend, retransmission, sequence
-from ustack.tcp.congestion import LossSample
+from ustack.tcp import (
+    ack_sample,
+    ca_state,
+    ecn,
+    flight,
+    frto,
+    newreno,
+    path_mtu,
+    path_search,
+    prr,
+    rack,
+    reneging,
+    reordering,
+    retransmission,
+    sequence,
+    undo,
+)
+from ustack.tcp.ack_event import SEND_LOST
 
 if TYPE_CHECKING:
+    from ustack.tcp.ack_event import AckEvent
     from ustack.tcp.connection import Connection
 
-_DUPLICATE_THRESHOLD = 3
+
+def is_controlled(connection: Connection) -> bool:
+    """Whether the controller sets cwnd in recovery too, so that PRR must not."""
+    return connection.congestion is not None and connection.congestion.controls_recovery
 
 
-def on_duplicate_ack(connection: Connection, now: int) -> None:
-    """One more duplicate ACK.  Two allow limited transmit (RFC 3042), the third begins fast recovery.
+def is_dubious(tcb: Any, event: AckEvent) -> bool:
+    """Whether the state machine must see this acknowledgment."""
+    return bool(not event.not_duplicate or event.alarming or tcb.ca_state != lib.CA_OPEN)
 
-    Unless it tells of the last recovery still: then it counts no more than the second.  RFC 6582 §3.2, step 1.
-    """
+
+def alert(connection: Connection, event: AckEvent, now: int) -> None:
+    """A dubious acknowledgment: leave a state that is over, then do what the present one asks for."""
     tcb = connection.tcb
-    outside = tcb.ca_state == lib.CA_OPEN
-    third = outside and tcb.dup_acks + 1 == _DUPLICATE_THRESHOLD
-    if tcb.ca_state == lib.CA_LOSS or (third and _last_recovery_is_unacknowledged(tcb)):
+    if not tcb.sent.count:
+        tcb.dup_acks = 0
+    if event.ece:
+        tcb.prior_ssthresh_packets = 0
+    if reneging.is_suspected(connection, event, now):
         return
-    tcb.dup_acks += 1
-    connection.wants_slow_path(lib.SLOW_RECOVERY, True)
-    if third:
-        _enter_fast_recovery(connection, now)
+    if tcb.ca_state == lib.CA_OPEN:
+        tcb.retrans_stamp_ns = 0
+    elif sequence.ge(tcb.snd_una, tcb.recovery_point) and _is_kept(connection, event, now):
+        return
+    if _process_state(connection, event, now):
+        event.send = SEND_LOST
 
 
-def _last_recovery_is_unacknowledged(tcb: Any) -> bool:
-    """Whether SND.UNA has not gone beyond `recovery_point`, which may also lie far behind."""
-    una: int = tcb.snd_una
-    return bool(una == tcb.recovery_point) or sequence.is_within(una, tcb.recovery_point, tcb.snd_nxt)
-
-
-def on_acknowledged(connection: Connection, acked: int, now: int) -> None:
-    """New data was acknowledged: leave recovery, or take a partial acknowledgment as the next loss."""
+def _is_kept(connection: Connection, event: AckEvent, now: int) -> bool:
+    """All that was out when the state began is acknowledged: leave CWR and Recovery; True if it must stay."""
     tcb = connection.tcb
-    if tcb.ca_state == lib.CA_RECOVERY and sequence.lt(tcb.snd_una, tcb.recovery_point):
-        _on_partial_ack(connection, acked, now)
-        return
-    tcb.dup_acks = 0
+    if tcb.ca_state == lib.CA_CWR:
+        # The peer must have seen CWR: something beyond is acknowledged.
+        if tcb.snd_una != tcb.recovery_point:
+            prr.end(connection, now)
+            ca_state.change(tcb, lib.CA_OPEN)
+    elif tcb.ca_state == lib.CA_RECOVERY:
+        if not tcb.sack_permitted:
+            tcb.dup_acks = 0
+        if undo.at_end_of_recovery(connection, event):
+            return True
+        _end_of_recovery(connection, now)
+    return False
+
+
+def _end_of_recovery(connection: Connection, now: int) -> None:
+    prr.end(connection, now)
+
+
+def _process_state(connection: Connection, event: AckEvent, now: int) -> bool:
+    """True if what is lost may be sent again."""
+    tcb = connection.tcb
     if tcb.ca_state == lib.CA_RECOVERY:
-        _leave_fast_recovery(connection, now)
-    elif tcb.ca_state and sequence.ge(tcb.snd_una, tcb.recovery_point):
-        tcb.ca_state = lib.CA_OPEN
-    connection.wants_slow_path(lib.SLOW_RECOVERY, bool(tcb.ca_state))
+        return _in_recovery(connection, event, now)
+    if tcb.ca_state == lib.CA_LOSS:
+        frto.process_ack(connection, event)
+        _identify_loss(connection, event, now)
+        if tcb.ca_state != lib.CA_OPEN and not event.lost_retransmission:
+            return False
+    return _outside_recovery(connection, event, now)
+
+
+def _in_recovery(connection: Connection, event: AckEvent, now: int) -> bool:
+    tcb = connection.tcb
+    if not event.advanced:
+        if not tcb.sack_permitted:
+            newreno.add_duplicates(connection, event.duplicates)
+    elif undo.at_partial_ack(connection, event):
+        return False
+    if undo.by_dsack(connection):
+        _try_to_open(connection, event, now)
+    _identify_loss(connection, event, now)
+    if tcb.ca_state != lib.CA_RECOVERY:
+        if not tcb.sent.lost_segments:
+            return False
+        enter(connection, now, ece=event.ece)
+    return True
+
+
+def _outside_recovery(connection: Connection, event: AckEvent, now: int) -> bool:
+    tcb = connection.tcb
+    if not tcb.sack_permitted:
+        if event.advanced:
+            tcb.dup_acks = 0
+        newreno.add_duplicates(connection, event.duplicates)
+    if tcb.ca_state <= lib.CA_DISORDER:
+        undo.by_dsack(connection)
+    _identify_loss(connection, event, now)
+    if not tcb.sent.lost_segments:
+        _try_to_open(connection, event, now)
+        return False
+    if tcb.ca_state < lib.CA_CWR and path_search.has_failed(connection):
+        path_mtu.resend_too_large(connection, now)
+        return False
+    enter(connection, now, ece=event.ece)
+    return True
+
+
+def _identify_loss(connection: Connection, event: AckEvent, now: int) -> None:
+    """Mark what this acknowledgment shows to be lost."""
+    tcb = connection.tcb
+    if not tcb.sent.count:
+        return
+    if not tcb.sack_permitted:
+        newreno.mark_lost(connection, event.advanced)
+        return
+    resent: int = tcb.sent.retransmitted_segments
+    if rack.detect_loss(connection, now):
+        event.sets_timer = False
+    if resent > tcb.sent.retransmitted_segments:
+        event.lost_retransmission = True
+
+
+def _try_to_open(connection: Connection, event: AckEvent, now: int) -> None:
+    tcb = connection.tcb
+    undo.forget_first_retransmission(tcb)
+    if event.ece:
+        enter_cwr(connection, now)
+    if tcb.ca_state != lib.CA_CWR:
+        ca_state.keep_open(tcb)
+
+
+def enter(connection: Connection, now: int, *, ece: bool = False) -> None:
+    """Fast recovery begins.  RFC 6675 §5, step 4."""
+    tcb = connection.tcb
+    assert connection.congestion is not None, "a synchronized connection has a controller"
+    undo.forget_first_retransmission(tcb)
+    tcb.prior_ssthresh_packets = 0
+    undo.begin(tcb)
+    if not prr.is_reducing(tcb):
+        if not ece:
+            tcb.prior_ssthresh_packets = connection.congestion.remembered_ssthresh()
+        prr.begin(connection, now)
+    ca_state.change(tcb, lib.CA_RECOVERY)
+    connection.wants_slow_path(lib.SLOW_RECOVERY, True)
+
+
+def enter_cwr(connection: Connection, now: int) -> None:
+    """The network has marked packets: the window comes down, once a round trip.  RFC 3168 §6.1.2."""
+    tcb = connection.tcb
+    tcb.prior_ssthresh_packets = 0
+    if tcb.ca_state < lib.CA_CWR:
+        undo.forget(tcb)
+        prr.begin(connection, now, ecn=True)
+        ca_state.change(tcb, lib.CA_CWR)
+        connection.wants_slow_path(lib.SLOW_RECOVERY, True)
 
 
 def on_timeout(connection: Connection, now: int) -> None:
-    """All that is outstanding counts as lost; slow start from one segment.  RFC 5681 §3.1, RFC 6582 §4."""
-    tcb = connection.tcb
+    """The retransmission timer has expired: Loss.  RFC 6298 §5, RFC 5681 §3.1, RFC 8985 §6.3, RFC 5682 §2.1 step 1.
+
+    `tcb.retransmits` counts the time-outs before this one.
+    """
+    tcb, config = connection.tcb, connection.tcp.config
     assert connection.congestion is not None, "a synchronized connection has a controller"
-    if tcb.ca_state != lib.CA_LOSS:
-        connection.congestion.on_timeout(_loss_sample(connection, now))
-    ecn.queue_cwr(tcb)
-    lib.sent_queue_mark_all_lost(ffi.addressof(tcb, "sent"), 1)
-    tcb.ca_state = lib.CA_LOSS
+    is_new = tcb.ca_state < lib.CA_RECOVERY
+    arrived = int(tcb.sent.sacked_segments) + int(tcb.dup_acks)
+    _mark_timed_out(tcb, now)
+    if (
+        tcb.ca_state <= lib.CA_DISORDER
+        or not sequence.gt(tcb.recovery_point, tcb.snd_una)
+        or (tcb.ca_state == lib.CA_LOSS and not tcb.retransmits)
+    ):
+        _reduce_for_timeout(connection, now)
+    flight.set_cwnd(connection, flight.packets_in_flight(tcb) + 1)
+    if tcb.ca_state <= lib.CA_DISORDER and arrived >= config.reordering:
+        tcb.reordering = min(tcb.reordering, config.reordering)
+    ca_state.change(tcb, lib.CA_LOSS)
     tcb.recovery_point = tcb.snd_nxt
-    tcb.dup_acks = 0
-    connection.congestion.cwnd = output.packets_in_flight(tcb) + 1
-    ack_sample.publish(connection)
+    tcb.tlp_outstanding = 0
+    ecn.queue_cwr(tcb)
+    tcb.frto = bool(config.frto and (is_new or tcb.retransmits))
     connection.wants_slow_path(lib.SLOW_RECOVERY, True)
+
+
+def _reduce_for_timeout(connection: Connection, now: int) -> None:
+    """The first time-out of an episode: the controller sets ssthresh, which may be undone."""
+    tcb, controller = connection.tcb, connection.congestion
+    assert controller is not None, "a synchronized connection has a controller"
+    tcb.prior_ssthresh_packets = controller.remembered_ssthresh()
+    tcb.prior_cwnd_packets = tcb.cwnd_packets
+    controller.on_timeout(flight.loss_sample(connection, now))
+    ack_sample.publish(connection)
+    undo.begin(tcb)
+
+
+def _mark_timed_out(tcb: Any, now: int) -> None:
+    """The first segment and all that RACK would deem lost are; after reneging everything is."""
+    head = reordering.in_flight_head(tcb)
+    reneged = head is not None and bool(head.flags & lib.SENT_SACKED)
+    if reneged:
+        tcb.sack_reneging = 1
+    tcb.dup_acks = 0
+    tcb.lost += lib.sent_queue_time_out(ffi.addressof(tcb, "sent"), tcb.rack.rtt_ns, reneged, now)
+
+
+def resend_without_reduction(connection: Connection) -> None:
+    """What is marked was lost, though not to congestion: send it again, with the window that there is.
+
+    So it is after a packet was too big (RFC 1191 §6.4, RFC 8899 §3), and for data on a SYN that were not taken.
+    """
+    tcb, controller = connection.tcb, connection.congestion
+    connection.loss.resend_due = True
+    if tcb.ca_state != lib.CA_LOSS and controller is not None:
+        tcb.recovery_point = tcb.snd_nxt
+        controller.ssthresh = controller.remembered_ssthresh()
+        ack_sample.publish(connection)
+        tcb.prior_ssthresh_packets = 0
+        undo.forget(tcb)
+        ca_state.change(tcb, lib.CA_LOSS)
+        connection.wants_slow_path(lib.SLOW_RECOVERY, True)
 
 
 def on_window_opened(connection: Connection, now: int) -> None:
     """What was sent again into a closed window was lost there: it need not wait for a backed-off timer."""
     tcb = connection.tcb
     if tcb.ca_state == lib.CA_LOSS:
-        lib.sent_queue_mark_all_lost(ffi.addressof(tcb, "sent"), 0)
+        tcb.lost += lib.sent_queue_mark_lost(ffi.addressof(tcb, "sent"), tcb.snd_una, tcb.snd_nxt)
         tcb.backoff = tcb.retransmits = 0
+        connection.loss.resend_due = True
         retransmission.restart(connection, now)
 
 
-def on_congestion_echo(connection: Connection, now: int) -> None:
-    """The peer tells of congestion marks: reduce the window once a window of data.  RFC 3168 §6.1.2."""
+def watch(connection: Connection) -> None:
+    """The fast path keeps out while anything but plain acknowledgments is to be expected."""
     tcb = connection.tcb
-    assert connection.congestion is not None, "a synchronized connection has a controller"
-    if tcb.ca_state not in (lib.CA_OPEN, lib.CA_DISORDER):
-        return
-    ack_sample.flush(connection, now)
-    connection.congestion.on_ecn(_loss_sample(connection, now))
-    if not connection.congestion.controls_recovery:
-        connection.congestion.cwnd = min(connection.congestion.cwnd, connection.congestion.ssthresh)
-    ack_sample.publish(connection)
-    tcb.ca_state = lib.CA_CWR
-    tcb.recovery_point = tcb.snd_nxt
-    ecn.queue_cwr(tcb)
-    connection.wants_slow_path(lib.SLOW_RECOVERY, True)
-
-
-def _enter_fast_recovery(connection: Connection, now: int) -> None:
-    tcb = connection.tcb
-    assert connection.congestion is not None, "a synchronized connection has a controller"
-    ack_sample.flush(connection, now)
-    if path_search.has_failed(connection):
-        path_mtu.resend_too_large(connection, now)
-        return
-    connection.congestion.on_loss(_loss_sample(connection, now))
-    ecn.queue_cwr(tcb)
-    if not connection.congestion.controls_recovery:
-        connection.congestion.cwnd = min(connection.congestion.cwnd, connection.congestion.ssthresh)
-    ack_sample.publish(connection)
-    tcb.ca_state = lib.CA_RECOVERY
-    tcb.recovery_point = tcb.snd_nxt
-    retransmit_first(connection, now)
-
-
-def _leave_fast_recovery(connection: Connection, now: int) -> None:
-    """A full acknowledgment.  It is told to nobody else: it must not open the window a second time."""
-    tcb = connection.tcb
-    assert connection.congestion is not None, "a synchronized connection has a controller"
-    ack_sample.flush(connection, now)
-    tcb.ca_state = lib.CA_OPEN
-    connection.congestion.on_recovered(_loss_sample(connection, now))
-    ack_sample.publish(connection)
-
-
-def _on_partial_ack(connection: Connection, acked: int, now: int) -> None:
-    """The segment after the acknowledged ones is lost too.  One ACK filled the hole, the others eat duplicate ACKs."""
-    tcb = connection.tcb
-    arrived = max(acked - 1, 0)
-    tcb.dup_acks = max(tcb.dup_acks - arrived, 0)
-    retransmit_first(connection, now)
-
-
-def retransmit_first(connection: Connection, now: int) -> None:
-    """Send the first segment that is not acknowledged again, whatever cwnd says."""
-    tcb = connection.tcb
-    options = output.segment_options(connection, now)
-    sent = ffi.addressof(tcb, "sent")
-    end = sequence.add(tcb.snd_una, tcb.snd_mss)
-    lib.sent_queue_mark_lost(sent, tcb.snd_una, end if sequence.lt(end, tcb.snd_nxt) else tcb.snd_nxt)
-    index = lib.sent_queue_next_lost(sent, 0)
-    if index >= 0:
-        resend.resend(connection, index, options, now)
-
-
-def _loss_sample(connection: Connection, now: int) -> LossSample:
-    tcb = connection.tcb
-    return LossSample(
-        now=now,
-        mss=tcb.snd_mss,
-        in_flight=output.packets_in_flight(tcb),
-        lost_packets=tcb.sent.lost_segments,
-        srtt_ns=tcb.srtt_ns,
-    )
+    busy = tcb.ca_state or tcb.dup_acks or tcb.tlp_outstanding or tcb.sent.sacked_segments or tcb.sent.lost_segments
+    connection.wants_slow_path(lib.SLOW_RECOVERY, bool(busy))

@@ -1,27 +1,54 @@
-"""Round-trip time and the retransmission time-out.  RFC 6298 §2."""
+"""Round-trip time and the retransmission time-out.  RFC 6298 §2, with Linux's way of following the deviation."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ustack.config import TcpConfig
+from ustack.tcp import sequence
 
-_GRANULARITY_NS = 1_000
-"""The clock's granularity G."""
+if TYPE_CHECKING:
+    from ustack.config import TcpConfig
 
 
 def update(tcb: Any, sample_ns: int, config: TcpConfig) -> None:
-    """Take one sample into SRTT, RTTVAR and RTO.  The caller has applied Karn's rule (MUST-18)."""
+    """Take one sample into SRTT, RTTVAR and RTO.  The caller has applied Karn's rule (MUST-18).
+
+    # DEVIATION RFC 6298 §2.3, §2.4: as in Linux the least RTO is 200 ms, and it is added to SRTT, so that a path with a
+    steady RTT above 200 ms is not timed out by a delayed ACK; the deviation falls slowly (by a quarter of the
+    difference a flight) and is taken in full only while it grows.
+    """
     sample_ns = max(sample_ns, 1)
-    srtt: int = tcb.srtt_ns
-    if not srtt:
-        srtt, rttvar = sample_ns, sample_ns // 2
+    if not tcb.srtt_ns:
+        _begin(tcb, sample_ns, config)
     else:
-        rttvar = (3 * tcb.rttvar_ns + abs(srtt - sample_ns)) // 4
-        srtt = (7 * srtt + sample_ns) // 8
-    tcb.srtt_ns = srtt
-    tcb.rttvar_ns = rttvar
-    # DEVIATION RFC 6298 §2.4: the least RTO is 200 ms as in Linux, not 1 s; and it is added to SRTT as Linux does, so
-    # that a path with a steady RTT above 200 ms is not timed out by a delayed ACK.
-    variation = max(4 * rttvar, _GRANULARITY_NS, config.rto_min_ns)
-    tcb.rto_ns = min(srtt + variation, config.rto_max_ns)
+        error = sample_ns - tcb.srtt_ns
+        tcb.srtt_ns = max(tcb.srtt_ns + error // 8, 1)
+        tcb.rttvar_ns = _deviation(int(tcb.rttvar_ns), error)
+        _follow_deviation(tcb, config)
+    tcb.rto_ns = min(int(tcb.srtt_ns) + int(tcb.rto_variation_ns), config.rto_max_ns)
+
+
+def _begin(tcb: Any, sample_ns: int, config: TcpConfig) -> None:
+    """The first sample.  RFC 6298 §2.2."""
+    tcb.srtt_ns = sample_ns
+    tcb.rttvar_ns = sample_ns // 2
+    tcb.rto_variation_ns = tcb.rto_variation_max_ns = max(2 * sample_ns, config.rto_min_ns)
+    tcb.rtt_seq = tcb.snd_nxt
+
+
+def _deviation(deviation: int, error: int) -> int:
+    """RTTVAR after one sample; a round trip shorter than that expected counts an eighth if it makes it larger."""
+    if error >= 0:
+        return deviation + (error - deviation) // 4
+    difference = -error - deviation
+    return deviation + (difference // 32 if difference > 0 else difference // 4)
+
+
+def _follow_deviation(tcb: Any, config: TcpConfig) -> None:
+    """The largest deviation of a flight counts at once, a smaller one by and by."""
+    tcb.rto_variation_max_ns = max(int(tcb.rto_variation_max_ns), 4 * int(tcb.rttvar_ns))
+    tcb.rto_variation_ns = max(int(tcb.rto_variation_ns), int(tcb.rto_variation_max_ns))
+    if sequence.gt(tcb.snd_una, tcb.rtt_seq):
+        tcb.rto_variation_ns -= (tcb.rto_variation_ns - tcb.rto_variation_max_ns) // 4
+        tcb.rtt_seq = tcb.snd_nxt
+        tcb.rto_variation_max_ns = config.rto_min_ns

@@ -38,6 +38,11 @@ def distance(start: int, end: int) -> int:
     return (end - start) & MASK
 
 
+def latest(a: int, b: int) -> int:
+    """The later of two."""
+    return b if lt(a, b) else a
+
+
 def is_within(start: int, number: int, end: int) -> bool:
     """Start < number <= end, for an end that is not before the start; also right for numbers left far behind."""
     return 0 < distance(start, number) <= distance(start, end)

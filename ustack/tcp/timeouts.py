@@ -16,10 +16,14 @@ from ustack.tcp import (
     orphans,
     output,
     path_search,
+    rack,
     recovery,
+    resend,
     retransmission,
+    tail_loss_probe,
     window,
 )
+from ustack.tcp.congestion.controller import INFINITE_SSTHRESH
 from ustack.tcp.fast_open import client as fast_open_client
 from ustack.tcp.state import FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, TIME_WAIT, change_state
 
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 
 _COUNT_MAX = 255
 """Where the counters of the TCB stand still."""
+_THIN_SEGMENTS = 4
+_THIN_RETRIES = 6
 
 
 def expire(connection: Connection, now: int) -> None:
@@ -48,6 +54,11 @@ def _retransmit_slot(connection: Connection, now: int) -> None:
         _persist(connection, now)
     elif tcb.retransmit_kind == lib.RETRANSMIT_RTO:
         _retransmission_timeout(connection, now)
+    elif tcb.retransmit_kind == lib.RETRANSMIT_TLP:
+        ack_sample.flush(connection, now)
+        tail_loss_probe.send(connection, now)
+    elif tcb.retransmit_kind == lib.RETRANSMIT_REORDERING:
+        rack.on_reordering_timeout(connection, now)
 
 
 def _syn_timeout(connection: Connection, now: int) -> None:
@@ -64,7 +75,7 @@ def _syn_timeout(connection: Connection, now: int) -> None:
     _back_off(tcb)
     tcb.backoff -= is_linear
     if resent:
-        lib.sent_queue_retransmitted(_sent(connection), 0, now)
+        lib.sent_queue_retransmitted(_sent(connection), 0, 0, now)
         tcb.retransmissions += 1
         output.send_syn(connection, now)
     retransmission.rearm(connection, now)
@@ -117,20 +128,26 @@ def _retransmission_timeout(connection: Connection, now: int) -> None:
     if given_up or _orphan_is_one_too_many(connection, now):
         connection.fail(connection.soft_error or errno.ETIMEDOUT)
         return
+    recovery.on_timeout(connection, now)
     give_up.note_start(tcb, now)
     accounting.note_timeout(tcb, now)
     _back_off(tcb)
     if give_up.passes_r1(connection, now):
         _note_trouble(connection, now)
-    recovery.on_timeout(connection, now)
-    if tcb.snd_wnd:
-        output.output(connection, now)
-    else:
+    resend.send_first(connection, now)
+    if not tcb.snd_wnd:
         # The peer has shrunk its window: the retransmission serves as the probe (RFC 9293 §3.8.6, SHLD-16, SHLD-17).
-        recovery.retransmit_first(connection, now)
         _count_probe(tcb)
-    tcb.retransmit_kind = lib.RETRANSMIT_RTO
-    retransmission.rearm(connection, now)
+    elif _is_thin(connection):
+        tcb.backoff = 0
+    retransmission.arm_rto(connection, now)
+
+
+def _is_thin(connection: Connection) -> bool:
+    """Whether a stream of few segments is timed out at even intervals, as the configuration may want it."""
+    tcb, config = connection.tcb, connection.tcp.config
+    is_thin = tcb.sent.segments < _THIN_SEGMENTS and tcb.ssthresh_packets < INFINITE_SSTHRESH
+    return bool(config.thin_linear_timeouts and is_thin and tcb.retransmits <= _THIN_RETRIES)
 
 
 def _note_trouble(connection: Connection, now: int) -> None:

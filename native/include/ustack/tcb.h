@@ -163,8 +163,13 @@ struct tcb {
     uint64_t ts_recent_ns; /* when ts_recent was set */
 
     /* Retransmission: RFC 6298. */
-    uint64_t srtt_ns; /* 0 before the first sample */
-    uint64_t rttvar_ns;
+    uint64_t srtt_ns;   /* 0 before the first sample */
+    uint64_t rttvar_ns; /* the mean deviation */
+    uint64_t
+        rto_variation_ns; /* what RTO is above SRTT: four times the largest deviation of late */
+    uint64_t rto_variation_max_ns; /* the largest in the present flight */
+    uint32_t rtt_seq;              /* SND.UNA beyond it ends that flight */
+    uint64_t min_rtt_ns;           /* the least of some minutes, 0 before the first sample */
     uint64_t rto_ns;
     uint64_t deadline_ns[5]; /* by TIMER_, 0 where not armed */
     uint8_t retransmit_kind; /* RETRANSMIT_: what deadline_ns[TIMER_RETRANSMIT] is for */
@@ -173,7 +178,26 @@ struct tcb {
     uint8_t probes_sent;     /* keep-alives and window probes since the last segment arrived */
     uint8_t ca_state;        /* CA_ */
     uint32_t dup_acks;       /* segments that duplicate ACKs say have arrived, without SACK */
-    uint32_t recovery_point;
+    uint32_t recovery_point; /* SND.NXT when the state was entered, Linux's high_seq */
+
+    /* Loss recovery. */
+    uint8_t undo_marked;        /* undo_marker is set: the reduction may yet turn out spurious */
+    uint8_t frto;               /* F-RTO weighs whether the time-out was spurious: RFC 5682 */
+    uint8_t tlp_outstanding;    /* a loss probe is out: tlp_high_seq is set */
+    uint8_t tlp_retransmission; /* it was no new data */
+    uint8_t sack_reneging;      /* the peer has reneged in this loss episode */
+    uint32_t undo_marker;       /* SND.UNA when the episode began */
+    int32_t undo_retrans;       /* retransmissions of it not told of by DSACK; -1: none was made */
+    uint32_t tlp_high_seq;      /* TLP.end_seq: RFC 8985 §7.1 */
+    uint32_t prior_cwnd_packets;
+    uint32_t prior_ssthresh_packets; /* 0: not to be restored */
+    uint32_t prr_delivered;          /* RFC 6937 §3.1, in segments */
+    uint32_t prr_out;
+    uint32_t reordering;       /* the largest distance seen, in segments: the duplicate threshold */
+    uint32_t reordering_seen;  /* how often */
+    uint32_t dsack_dups;       /* segments that DSACKs have told of */
+    uint64_t retrans_stamp_ns; /* when the first retransmission of the episode was made, or 0 */
+    struct rack rack;
     uint64_t first_retransmit_ns; /* when what had to be sent again was first sent, 0 for none */
 
     /* Congestion: the controller's numbers, RFC 5681, in segments. */
@@ -266,6 +290,15 @@ struct tcb {
 /* A zeroed TCB, or NULL without memory; freed with all its buffers. */
 struct tcb *tcb_new(void);
 void tcb_free(struct tcb *tcb);
+
+/* SND.UNA = `ack`, which is beyond it: what is acknowledged leaves the queue and the ring, and is
+ * summed in `acked`. `ts_echo` is TSecr if `echoed`. */
+void tcb_acknowledge(struct tcb *tcb, uint32_t ack, int echoed, uint32_t ts_echo, uint64_t now_ns);
+
+/* Mark the ascending `blocks` of the ACK with number `ack` as SACKed, before that is taken; of them
+ * `duplicate` (-1: none) is a DSACK. Summed in `acked`. 0, or -1 without memory. */
+int tcb_take_sack(struct tcb *tcb, uint32_t ack, const struct sack_block *blocks, uint32_t count,
+                  int32_t duplicate, int echoed, uint32_t ts_echo, uint64_t now_ns);
 
 /* Free the buffers but not the TCB. */
 void tcb_release_buffers(struct tcb *tcb);

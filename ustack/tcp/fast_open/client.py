@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ustack import errors
 from ustack.native import ffi, lib
-from ustack.tcp import fast_open, output, retransmission, segment_size, sequence
+from ustack.tcp import fast_open, output, recovery, retransmission, segment_size, sequence
 from ustack.tcp.state import SYN_SENT
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ def syn_answered(connection: Connection, segment: Segment, now: int) -> None:
         connection.fast_open.failure = (
             fast_open.FAILURE_SYN_RETRANSMITTED if resent else fast_open.FAILURE_DATA_NOT_ACKNOWLEDGED
         )
-        lib.sent_queue_mark_all_lost(ffi.addressof(tcb, "sent"), 0)
+        tcb.lost += max(lib.sent_queue_mark_lost(ffi.addressof(tcb, "sent"), tcb.snd_una, tcb.snd_nxt), 0)
+        recovery.resend_without_reduction(connection)
         return
     connection.fast_open.syn_data_acknowledged = True
     connection.fast_open.failure = fast_open.FAILURE_NONE
@@ -172,6 +173,6 @@ def resend_at_once(connection: Connection, now: int) -> None:
     tcb = connection.tcb
     if tcb.state != SYN_SENT or connection.fast_open.client is None or not connection.fast_open.client.data_sent:
         return
-    lib.sent_queue_retransmitted(ffi.addressof(tcb, "sent"), 0, now)
+    lib.sent_queue_retransmitted(ffi.addressof(tcb, "sent"), 0, 0, now)
     tcb.retransmissions += 1
     output.send_syn(connection, now)
