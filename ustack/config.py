@@ -112,8 +112,8 @@ class TcpConfig:
     """With `ecn_option` 1: the option leaves at least so many times a round trip."""
     syn_retries: int = 7
     """R2 for a SYN: with back-off 247 s.  Linux has 6, 127 s; RFC 9293 §3.8.3 asks for 3 minutes (MUST-23)."""
-    syn_linear_timeouts: int = 0
-    """So many retransmissions of a SYN come before these, without back-off.  Linux has 4; RFC 6298 §5.5 backs off."""
+    syn_linear_timeouts: int = 4
+    """So many retransmissions of a SYN come before these, without back-off."""
     synack_retries: int = 5
     """As Linux, 63 s: whoever opens passively should not hold what nobody completes."""
     retries1: int = 3

@@ -283,6 +283,7 @@ def test_the_syn_ack_that_comes_again_is_acknowledged_again(peer: Peer) -> None:
 @requirement("RFC9293", "MUST-22")
 @requirement("RFC9293", "MUST-23")
 def test_syns_are_sent_again_with_doubled_waits_for_at_least_three_minutes(peer: Peer) -> None:
+    peer.stack.config.tcp.syn_linear_timeouts = 0
     connection = peer.connect()
     begin = peer.now
     peer.advance(1_000_000)
@@ -293,9 +294,16 @@ def test_syns_are_sent_again_with_doubled_waits_for_at_least_three_minutes(peer:
     assert state_of(connection) == State.CLOSED
 
 
+def test_the_first_syns_are_sent_again_without_back_off(peer: Peer) -> None:
+    peer.connect()
+    begin = peer.now
+    peer.advance(240_000)
+    assert [(each.now - begin) // SECOND for each in peer.sent] == [0, 1, 2, 3, 4, 5, 7, 11, 19, 35, 67, 131]
+
+
 def test_the_open_fails_after_the_last_wait_and_not_before(peer: Peer) -> None:
     connection = peer.connect()
-    peer.advance(246_999)
+    peer.advance(250_999)
     assert state_of(connection) == State.SYN_SENT
     peer.advance(1)
     assert state_of(connection) == State.CLOSED
@@ -308,7 +316,7 @@ def test_the_user_can_ask_for_fewer_syns(peer: Peer) -> None:
         connection.connect(peer.remote, peer.port, peer.now)
     peer.collect()
     peer.advance(2999)
-    assert len(peer.sent) == 2
+    assert len(peer.sent) == 3
     assert state_of(connection) == State.SYN_SENT
     peer.advance(1)
     assert connection.take_error() == errno.ETIMEDOUT

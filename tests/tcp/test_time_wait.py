@@ -12,7 +12,7 @@ from tests.support.stream import absolute_seq, close, drain, dropped, establishe
 from ustack.constants import IPPROTO_TCP
 from ustack.drops import DropReason
 from ustack.sim.peer import Peer
-from ustack.tcp import sequence
+from ustack.tcp import sequence, timestamps
 from ustack.tcp.connection import Connection
 from ustack.tcp.isn import InitialSequenceNumbers
 from ustack.tcp.listener import Listener
@@ -157,6 +157,67 @@ def test_a_flow_in_time_wait_cannot_be_opened_again(peer: Peer) -> None:
         with pytest.raises(BlockingIOError):
             other.connect(peer.remote, peer.port, peer.now)
         assert other.local_port != peer.local_port
+
+
+def open_again(peer: Peer) -> Connection:
+    """The same flow once more."""
+    again = peer.socket()
+    again.options.reuse_address = True
+    again.bind(peer.local, peer.local_port)
+    with pytest.raises(BlockingIOError):
+        again.connect(peer.remote, peer.port, peer.now)
+    peer.collect()
+    return again
+
+
+@requirement("RFC6191", "2/timestamps")
+def test_an_active_open_may_take_the_place_where_timestamps_keep_the_two_apart(peer: Peer) -> None:
+    peer.stack.config.tcp.tw_reuse = 1
+    first = peer.socket()
+    first.options.reuse_address = True
+    closed_actively_with(peer, first)
+    with raises_errno(errno.EADDRNOTAVAIL):
+        open_again(peer)
+    peer.advance(1000)
+    before = peer.stack_isn
+    again = open_again(peer)
+    assert peer.expect("S", 0).options.timestamps == (timestamps.value(again.tcb, peer.now), 500)
+    assert before is not None
+    assert sequence.gt(again.tcb.iss, sequence.add(before, 2))
+
+
+def closed_actively_with(peer: Peer, connection: Connection) -> None:
+    """A connection with timestamps that the stack has opened from a shared port and closed first."""
+    connection.bind(peer.local, peer.local_port)
+    with pytest.raises(BlockingIOError):
+        connection.connect(peer.remote, peer.port, peer.now)
+    peer.collect()
+    syn = peer.expect("S", 0).options.timestamps
+    assert syn is not None
+    peer.inject("S.", 0, 1, timestamps=(500, syn[0]))
+    close(peer, connection)
+    peer.inject("F.", 1, 2, timestamps=(500, syn[0]))
+    assert state_of(connection) == State.TIME_WAIT
+    drain(peer)
+
+
+@pytest.mark.parametrize("setting", [0, 2])
+def test_no_active_open_takes_the_place_where_the_configuration_forbids_it(peer: Peer, setting: int) -> None:
+    peer.stack.config.tcp.tw_reuse = setting
+    first = peer.socket()
+    first.options.reuse_address = True
+    closed_actively_with(peer, first)
+    peer.advance(2000)
+    with raises_errno(errno.EADDRNOTAVAIL):
+        open_again(peer)
+
+
+def test_a_rst_does_not_end_time_wait_where_the_configuration_says_so(peer: Peer) -> None:
+    peer.stack.config.tcp.rfc1337 = True
+    connection = in_time_wait(peer)
+    with dropped(peer, DropReason.TCP_TIME_WAIT):
+        peer.inject("R", 2)
+    assert state_of(connection) == State.TIME_WAIT
 
 
 def test_a_port_in_time_wait_can_be_listened_on_with_reuse_address(peer: Peer) -> None:

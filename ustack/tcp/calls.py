@@ -89,9 +89,14 @@ def _prepare_open(connection: Connection, address: bytes, port: int, now: int) -
         local = tcp.ip.select_source(address)
     elif len(local) != len(address):
         raise errors.error(errno.EINVAL if len(address) == 16 else errno.ENETUNREACH)
-    tcp.hold_port(connection, local, address, port)
+    replaced = tcp.hold_port(connection, local, address, port, now)
+    previous_nxt, recent = None, 0
+    if replaced is not None:
+        previous_nxt, recent = replaced.tcb.snd_nxt, replaced.tcb.ts_recent
+        replaced.fail(0)
     try:
-        opening.create_tcb(connection, local, connection.local_port, address, port, now)
+        opening.create_tcb(connection, local, connection.local_port, address, port, now, previous_nxt)
+        connection.tcb.ts_recent = recent
         opening.register(connection)
     except OSError:
         connection.opened = False

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ustack.config import MILLISECOND
 from ustack.tcp import retransmission
+from ustack.tcp.state import SYN_SENT
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
@@ -29,13 +30,24 @@ def duration_of(retries: int, first_ns: int, most_ns: int) -> int:
     return ((2 << doublings) - 1) * first_ns + (retries - doublings) * most_ns
 
 
-def has_lasted(connection: Connection, retries: int, now: int, user_timeout_ns: int = 0) -> bool:
+def has_lasted(
+    connection: Connection, retries: int, now: int, user_timeout_ns: int = 0, first_ns: int = _LEAST_NS
+) -> bool:
     """Whether retransmission has gone on for the user's time-out, or without one for as long as `retries` take."""
     tcb = connection.tcb
     if not tcb.retransmits:
         return False
-    limit = user_timeout_ns or duration_of(retries, _LEAST_NS, connection.tcp.config.rto_max_ns)
+    limit = user_timeout_ns or duration_of(retries, first_ns, connection.tcp.config.rto_max_ns)
     return bool(now - tcb.first_retransmit_ns >= limit)
+
+
+def handshake_is_hopeless(connection: Connection, retries: int, now: int) -> bool:
+    """Whether a SYN, or a SYN,ACK without listener, was sent often or long enough (MUST-22)."""
+    config = connection.tcp.config
+    most = retries + (config.syn_linear_timeouts if connection.tcb.state == SYN_SENT else 0)
+    if connection.tcb.retransmits >= most:
+        return True
+    return has_lasted(connection, retries, now, connection.options.user_timeout_ns, config.rto_initial_ns)
 
 
 def passes_r1(connection: Connection, now: int) -> bool:

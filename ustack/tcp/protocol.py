@@ -102,12 +102,14 @@ class TcpProtocol:
         connection.binding = self.ports.bind(connection, IPPROTO_TCP, address, port)
         connection.local_address, connection.local_port = address, connection.binding.port
 
-    def hold_port(self, connection: Connection, local: bytes, remote: bytes, remote_port: int) -> None:
+    def hold_port(
+        self, connection: Connection, local: bytes, remote: bytes, remote_port: int, now: int
+    ) -> Connection | None:
         """Before an active open: pick a local port if there is none, and see that the flow is free.
 
-        Raises EADDRNOTAVAIL.
+        Returns a connection in TIME-WAIT whose flow it is, but which the new one may replace.  Raises EADDRNOTAVAIL.
         """
-        taken = self._flow_taken(local, remote, remote_port)
+        taken = self._flow_taken(local, remote, remote_port, now)
         if connection.binding is None:
             connection.binding = self.ports.bind(
                 connection, IPPROTO_TCP, local, 0, taken, remote=remote, remote_port=remote_port
@@ -117,10 +119,14 @@ class TcpProtocol:
             raise errors.error(errno.EADDRNOTAVAIL)
         else:
             self.ports.move(connection.binding, local)
+        owner = self.flows.find(IPPROTO_TCP, local, connection.local_port, remote, remote_port)
+        return owner if isinstance(owner, Connection) else None
 
-    def _flow_taken(self, local: bytes, remote: bytes, remote_port: int) -> Callable[[int], bool]:
+    def _flow_taken(self, local: bytes, remote: bytes, remote_port: int, now: int) -> Callable[[int], bool]:
         def taken(port: int) -> bool:
-            return self.flows.find(IPPROTO_TCP, local, port, remote, remote_port) is not None
+            owner = self.flows.find(IPPROTO_TCP, local, port, remote, remote_port)
+            replaceable = isinstance(owner, Connection) and time_wait.may_be_replaced(owner, now)
+            return owner is not None and not replaceable
 
         return taken
 

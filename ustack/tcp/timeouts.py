@@ -62,7 +62,7 @@ def _retransmit_slot(connection: Connection, now: int) -> None:
 
 
 def _syn_timeout(connection: Connection, now: int) -> None:
-    """Send the SYN again, or give up: after 1+2+…+64 s and one more wait of 120 s (MUST-22, MUST-23)."""
+    """Send the SYN again, or give up: by default after some four minutes (MUST-22, MUST-23)."""
     tcb = connection.tcb
     give_up.note_start(tcb, lib.sent_queue_at(_sent(connection), 0).xmit_ns)
     given_up, resent = _weigh_handshake(connection, now)
@@ -85,8 +85,10 @@ def _weigh_handshake(connection: Connection, now: int) -> tuple[bool, bool]:
     """Whether to give the handshake up, and whether to send the SYN or SYN,ACK again."""
     tcb, listener = connection.tcb, connection.listener
     retries = _syn_retries(connection)
+    if connection.fast_open.server is not None:
+        return tcb.retransmits >= retries, True
     if listener is None:
-        return tcb.retransmits >= retries or _handshake_takes_too_long(connection, now), True
+        return give_up.handshake_is_hopeless(connection, retries, now), True
     retries = listener.syn_queue.retries(retries, listener.backlog)
     verdict = listener.syn_queue.verdict(connection, tcb.retransmits, retries, listener.options.defer_accept)
     listener.syn_queue.timed_out(connection)
@@ -96,19 +98,11 @@ def _weigh_handshake(connection: Connection, now: int) -> tuple[bool, bool]:
 def _syn_retries(connection: Connection) -> int:
     """How often a SYN is sent again, or a SYN,ACK: once more where a Fast Open cookie has opened the connection."""
     chosen, config = connection.options.syn_retries, connection.tcp.config
-    if connection.tcb.state == SYN_SENT:
-        return (config.syn_retries if chosen is None else chosen) + config.syn_linear_timeouts
     if chosen is not None:
         return chosen
     if connection.fast_open.server is not None:
         return config.synack_retries + 1
     return config.syn_retries if connection.listener is None else config.synack_retries
-
-
-def _handshake_takes_too_long(connection: Connection, now: int) -> bool:
-    """The user's time-out counts from the first SYN on, once that was sent again."""
-    tcb, limit = connection.tcb, connection.options.user_timeout_ns
-    return bool(limit and tcb.retransmits and now - tcb.first_retransmit_ns >= limit)
 
 
 def _back_off(tcb: Any) -> None:
