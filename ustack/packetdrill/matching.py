@@ -34,7 +34,7 @@ def check_segment(spec: TcpSpec, actual: LivePacket) -> None:
     check_field("tcp_data_offset", 5 + expected_header // 4, 5 + len(actual.options) // 4)
     for name, bit in _FLAG_NAMES:
         if not (spec.by_ace and name in ("ece", "cwr", "ae")):
-            check_field(f"tcp_{name}", bool(spec.flags & bit), bool(actual.flags & bit))
+            check_field(f"tcp_{name}", int(bool(spec.flags & bit)), int(bool(actual.flags & bit)))
     if spec.by_ace:
         check_field("tcp_ace", spec.flags >> 6 & 7, actual.flags >> 6 & 7)
     check_field("tcp_reserved_bits", 0, actual.reserved)

@@ -51,6 +51,12 @@ _WORDS = {
 }
 
 
+def _flags(flags: int) -> str:
+    """The letters, and the dot of ACK last, where the grammar wants it."""
+    letters = format_flags(flags)
+    return letters.replace(".", "") + "." if "." in letters else letters
+
+
 def format_live(packet: LivePacket) -> str:
     """A packet as it was on the wire, or translated."""
     ecn = packet.traffic_class & 3
@@ -60,7 +66,7 @@ def format_live(packet: LivePacket) -> str:
         return f"{prefix}udp ({size})"
     if packet.kind == "icmp":
         return f"{prefix}icmp type_{packet.icmp_type} code_{packet.icmp_code}"
-    text = f"{prefix}{format_flags(packet.flags)} {packet.seq}:{(packet.seq + size) & 0xFFFFFFFF}({size})"
+    text = f"{prefix}{_flags(packet.flags)} {packet.seq}:{(packet.seq + size) & 0xFFFFFFFF}({size})"
     if packet.flags & tcp.ACK:
         text += f" ack {packet.ack}"
     text += f" win {packet.window}"
@@ -91,7 +97,7 @@ def _ip(spec: IpSpec) -> str:
 
 
 def _segment(spec: TcpSpec) -> str:
-    text = f"{format_flags(spec.flags)} {spec.seq}:{spec.seq + spec.length}({spec.length})"
+    text = f"{_flags(spec.flags)} {spec.seq}:{spec.seq + spec.length}({spec.length})"
     if spec.flags & tcp.ACK:
         text += f" ack {spec.ack}"
     if spec.window is not None:

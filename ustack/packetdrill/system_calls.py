@@ -76,13 +76,12 @@ class SystemCalls:
         """Compare the outcome of a call with what the script says."""
         expected = integer(call.result)
         text = f"{outcome.value} with errno {outcome.errno} ({os.strerror(outcome.errno)})"
-        if outcome.made is not None and expected >= 0:
-            self.descriptors.add(expected, outcome.made)
-            self._note_descriptor(expected, outcome.made)
+        if outcome.made is not None:
+            self._keep(expected, outcome.made, text)
             return
         if _makes_descriptor(call) and expected >= 0:
             raise Failed(f"Expected non-negative result but got {text}")
-        if outcome.made is not None or outcome.value != expected:
+        if outcome.value != expected:
             raise Failed(f"Expected result {expected} but got {text}")
         if call.error is not None and outcome.errno != value_of(call.error):
             wanted = value_of(call.error)
@@ -93,7 +92,16 @@ class SystemCalls:
         if outcome.check is not None:
             outcome.check()
 
-    def _note_descriptor(self, number: int, made: Open) -> None:
+    def _keep(self, number: int, made: Open, text: str) -> None:
+        """Give what was made the number that the script has for it."""
+        try:
+            if number < 0:
+                raise Failed(f"Expected result {number} but got {text}")
+            self.descriptors.add(number, made)
+        except Failed:
+            if isinstance(made, OpenSocket):
+                made.sock.close()
+            raise
         if isinstance(made, OpenSocket):
             made.flow.descriptor = number
 
