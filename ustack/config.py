@@ -31,6 +31,8 @@ class IpConfig:
     icmp_errors_burst: int = 50
     icmp_errors_per_destination_per_second: int = 10
     icmp_echo_ignore_broadcasts: bool = True
+    accept_source_route: bool = False
+    """Take packets that have come by a source route, and answer by it; they are a means of attack (RFC 7126 §4.3)."""
     path_mtu_lifetime_ns: int = 600 * SECOND
     """After this a learned path MTU is forgotten (RFC 1191 §6.3, RFC 8201 §4)."""
     path_mtu_entries: int = 4096
@@ -249,6 +251,8 @@ class SocketOptions:
     priority: int = 0
     incoming_cpu: int = -1
     dont_route: bool = False
+    ip_options: bytes = b""
+    """IP_OPTIONS of a stream: the source route that its connections take."""
     free_bind: bool = False
     """IP_FREEBIND: bind() takes addresses that no interface has (yet)."""
     zerocopy: bool = False

@@ -40,15 +40,15 @@ static uint32_t parts(uint32_t length, uint32_t part)
 }
 
 /* Whether the device cuts super-segments of this family itself. A frame with urgent data is cut
- * here: the pointer differs by segment; and one with CWR as a bit of a counter, for devices leave
- * it on the first segment only. */
+ * here: the pointer differs by segment; one with CWR as a bit of a counter: devices leave that on
+ * the first segment only; and one with a source route: its checksum covers another address. */
 static int device_cuts(const struct plan *plan)
 {
     uint32_t needed = OFFLOAD_CHECKSUM | (plan->tcb->version == 4 ? OFFLOAD_TSO4 : OFFLOAD_TSO6);
     int counter = plan->tcb->ecn_mode == ECN_ACCURATE && (plan->flags & TCP_FLAG_CWR) != 0;
 
     return (plan->burst->offload & needed) == needed && (plan->flags & TCP_FLAG_URG) == 0 &&
-           !counter;
+           !counter && plan->tcb->ip_options_length == 0;
 }
 
 /* Choose the sizes of segments and frames. */
@@ -79,8 +79,9 @@ static int payload_is_there(const struct plan *plan)
 static void write_ipv4(const struct plan *plan, const struct piece *piece, uint8_t *header)
 {
     const struct tcb *tcb = plan->tcb;
+    uint32_t options = tcb->ip_options_length;
 
-    header[0] = 0x45;
+    header[0] = (uint8_t)(0x40 | plan->ip_length / 4);
     header[IPV4_TRAFFIC_CLASS] = tcb->traffic_class | tcb->ecn_codepoint;
     store16(header + IPV4_TOTAL_LENGTH, (uint16_t)(plan->header_length + piece->length));
     store16(header + IPV4_IDENTIFICATION, piece->ip_id);
@@ -89,8 +90,9 @@ static void write_ipv4(const struct plan *plan, const struct piece *piece, uint8
     header[IPV4_PROTOCOL] = PROTOCOL_TCP;
     store16(header + IPV4_CHECKSUM, 0);
     memcpy(header + IPV4_SOURCE, tcb->local_address, 4);
-    memcpy(header + IPV4_DESTINATION, tcb->remote_address, 4);
-    store16(header + IPV4_CHECKSUM, checksum_compute(header, IPV4_HEADER, 0));
+    memcpy(header + IPV4_DESTINATION, options > 0 ? tcb->first_hop : tcb->remote_address, 4);
+    memcpy(header + IPV4_HEADER, tcb->ip_options, options);
+    store16(header + IPV4_CHECKSUM, checksum_compute(header, plan->ip_length, 0));
 }
 
 static void write_ipv6(const struct plan *plan, const struct piece *piece, uint8_t *header)
@@ -235,7 +237,7 @@ int segment_build(struct burst *burst, struct tcb *tcb, uint32_t seq, uint32_t a
                   uint16_t window, uint16_t urgent, const uint8_t *options, uint32_t options_length,
                   uint32_t length)
 {
-    uint32_t ip_length = tcb->version == 4 ? IPV4_HEADER : IPV6_HEADER;
+    uint32_t ip_length = tcb->version == 4 ? IPV4_HEADER + tcb->ip_options_length : IPV6_HEADER;
     struct plan plan = {
         .burst = burst,
         .tcb = tcb,

@@ -259,3 +259,13 @@ def test_an_interface_with_the_least_mtu_still_works(version: int) -> None:
         acked += sum(len(each.payload) for each in segments)
         peer.inject(".", 1, acked, timestamps=(1, 0))
     assert acked == 501
+
+
+@requirement("RFC9293", "SHLD-6")
+def test_where_the_mtu_of_the_interface_varies_the_smallest_is_announced(version: int) -> None:
+    peer = Peer(version)
+    for mtu in (1400, 1500):
+        peer.interface.set_mtu(mtu)
+    peer.listen()
+    peer.inject("S", 0)
+    assert peer.expect("S.").options.mss == 1400 - headers(version)

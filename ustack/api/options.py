@@ -80,6 +80,11 @@ def _mtu(target: Target) -> int:
     return int(target.driver.stack.ip.mtu_for(address, target.driver.now()))
 
 
+def _write_ip_options(target: Target, value: bytes) -> None:
+    """A source route, for connections that are opened later."""
+    target.change("ip_options", value)
+
+
 def _write_v6_only(target: Target, value: int) -> None:
     if target.endpoint.local_port or target.endpoint.local_address:
         raise errors.error(errno.EINVAL)
@@ -95,6 +100,7 @@ def _write_multicast_hops(target: Target, value: int) -> None:
 _multicast_hops = number(lambda target: target.endpoint.options.multicast_ttl, _write_multicast_hops)
 _discovery = number(lambda target: int(target.endpoint.options.path_mtu_discovery), _write_discovery)
 _IP = {
+    stdlib.IP_OPTIONS: only_for(is_tcp, Option(lambda target: target.endpoint.options.ip_options, _write_ip_options)),
     stdlib.IP_TOS: number(_read_traffic_class, _write_traffic_class),
     stdlib.IP_TTL: ranged("ttl", 1, 255, _ttl, reset=-1),
     stdlib.IP_MULTICAST_TTL: _multicast_hops,
@@ -202,7 +208,7 @@ def put(target: Target, level: int, name: int, value: bytes) -> None:
     option = _find(target.endpoint, level, name)
     if option.write is None:
         raise errors.error(errno.ENOPROTOOPT)
-    if level == stdlib.IPPROTO_IP and 0 < len(value) < INT.size:
+    if level == stdlib.IPPROTO_IP and name != stdlib.IP_OPTIONS and 0 < len(value) < INT.size:
         value = value[:1].ljust(INT.size, b"\0")
     option.write(target, value)
 

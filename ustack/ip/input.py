@@ -66,13 +66,20 @@ def _packet_ipv4(
 def _check_ipv4_options(
     layer: IpLayer, interface: Interface, packet: memoryview, header: ipv4.Ipv4Header, now: int
 ) -> None:
-    """Drop malformed options and say so (RFC 1122 §3.2.2.5); drop source routes silently (RFC 7126 §4.3)."""
+    """Drop malformed options and say so (RFC 1122 §3.2.2.5); drop source routes silently (RFC 7126 §4.3).
+
+    Those that have been followed to their end are taken where the configuration wants it.
+    """
     try:
         options = ipv4.parse_options(header.options)
     except ParameterProblem as problem:
         icmp_errors.report_problem(layer, interface, packet, problem, now)
         raise
-    if any(option.kind in ipv4.SOURCE_ROUTES for option in options):
+    routes = [option for option in options if option.kind in ipv4.SOURCE_ROUTES]
+    if not routes:
+        return
+    ended = all(option.data[0] - 3 >= len(option.data) for option in routes)
+    if not layer.config.accept_source_route or not ended:
         raise Drop(DropReason.IP_SOURCE_ROUTE)
 
 

@@ -37,10 +37,16 @@ class Interface:
     loopback: bool = False
     groups: set[bytes] = field(default_factory=set)
     """Multicast addresses that the interface receives."""
+    least_mtu: int = 0
+    """The smallest MTU that it has had."""
+
+    def __post_init__(self) -> None:
+        self.least_mtu = self.mtu
 
     def set_mtu(self, mtu: int) -> None:
         """Change the MTU, for packets that segments are cut to as well."""
         self.mtu = self.outgoing.cdata.mtu = mtu
+        self.least_mtu = min(self.least_mtu, mtu)
 
     def owns(self, address: bytes) -> bool:
         """Whether `address` is one of the interface's own."""

@@ -23,6 +23,7 @@ from ustack.tcp import (
     receive_queue,
     reset,
     sequence,
+    source_route,
     timeouts,
     timestamps,
 )
@@ -59,6 +60,8 @@ def segment_arrives(connection: Connection, segment: Segment, now: int) -> None:
     check_rst(connection, segment, now)
     check_security(connection, segment)
     check_syn(connection, segment, now)
+    if segment.ip_options:
+        source_route.segment_arrives(connection, segment)
     if tcb.state != SYN_RECEIVED:
         ecn.count_arrival(connection, segment)
     check_ack(connection, segment, now)

@@ -6,12 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ustack.native import lib
-from ustack.tcp import (
-    controller_choice,
-    notices,
-    output,
-    timeouts,
-)
+from ustack.tcp import controller_choice, notices, output, source_route, timeouts
 from ustack.tcp.state import is_synchronized
 
 if TYPE_CHECKING:
@@ -72,6 +67,7 @@ _ACTIONS: dict[str, Callable[[Connection, int], None]] = {
     "keepalive": _keepalive,
     "keepalive_time_ns": _keepalive,
     "receive_buffer": _receive_buffer,
+    "ip_options": lambda connection, now: source_route.check(connection.options.ip_options),
     "congestion_control": controller_choice.change,
     "quick_ack": _quick_ack,
     "timestamping": notices.timestamping_changed,

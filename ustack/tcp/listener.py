@@ -27,6 +27,7 @@ from ustack.tcp import (
     retransmission,
     segment_size,
     sequence,
+    source_route,
     syn_cookies,
     timestamps,
 )
@@ -154,6 +155,7 @@ class Listener(Endpoint):
         """What the options of the SYN, and its flags, have asked for."""
         tcp_options.agree(child, options, offered=False)
         ecn.syn_arrives(child, segment)
+        source_route.segment_arrives(child, segment)
         segment_size.size_segments(child, now)
 
     def _answer_with_cookie(self, segment: Segment, now: int) -> None:

@@ -12,7 +12,16 @@ from ustack import errors
 from ustack.constants import IPPROTO_TCP
 from ustack.endpoint import WRITABLE
 from ustack.native import ffi, lib
-from ustack.tcp import ack_sample, controller_choice, path_search, segment_size, sequence, time_wait, timeouts
+from ustack.tcp import (
+    ack_sample,
+    controller_choice,
+    path_search,
+    segment_size,
+    sequence,
+    source_route,
+    time_wait,
+    timeouts,
+)
 from ustack.tcp import options as tcp_options
 
 if TYPE_CHECKING:
@@ -44,7 +53,7 @@ def create_tcb(
     `previous_nxt` is SND.NXT of an incarnation in TIME-WAIT that this one replaces.
     """
     tcp = connection.tcp
-    connection.path.route = tcp.ip.route(remote, local)
+    connection.path.route = tcp.ip.route(source_route.first_hop(connection) or remote, local)
     connection.path.route_generation = tcp.ip.routes.generation
     connection.interface = connection.path.route.interface
     tcb = _new_tcb()
@@ -57,6 +66,7 @@ def create_tcb(
     connection.remote_address, connection.remote_port = remote, remote_port
     connection.tcb = tcb
     connection.opened = True
+    source_route.open_by(connection)
     tcp.apply_ip_options(connection, now)
     config = tcp.config
     chosen = tcp.isn.choose(local, local_port, remote, remote_port, now)

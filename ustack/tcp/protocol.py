@@ -19,7 +19,7 @@ from ustack.drops import Drop, DropReason
 from ustack.endpoint import Endpoint
 from ustack.entropy import Entropy
 from ustack.native import ffi, lib
-from ustack.tcp import arrival, fast_path, icmp, notices, reset, segment_size, time_wait
+from ustack.tcp import arrival, fast_path, icmp, notices, reset, time_wait
 from ustack.tcp.challenge import ChallengeLimit
 from ustack.tcp.connection import CLOSED_TCB, Connection
 from ustack.tcp.fast_open import cookies
@@ -196,6 +196,7 @@ class TcpProtocol:
             gso_size=packet.gso_size,
             traffic_class=packet.traffic_class,
             carried=len(packet.payload) - header.data_offset,
+            ip_options=packet.options,
         )
 
     def icmp_error(self, error: IcmpError, now: int) -> None:
@@ -240,15 +241,16 @@ class TcpProtocol:
     def receive_mss(self, connection: Connection) -> int:
         """The MSS that we announce: what the interface takes, less the fixed headers; or less, if the user wants.
 
-        RFC 9293 §3.7.1 (MUST-67), RFC 6691.  A SYN that is sent again because its data were too big for the path
-        announces what the path takes, as in Linux: the way back is likely the same.
+        Where its MTU varies, the smallest counts (SHLD-6).  RFC 9293 §3.7.1 (MUST-67), RFC 6691.  A SYN that is sent
+        again because its data were too big for the path announces what the path takes, as in Linux: the way back is
+        likely the same.
         """
         assert connection.interface is not None, "an open connection has a route"
         metrics = connection.route_metrics
-        mtu = min(metrics.mtu or connection.interface.mtu, connection.interface.mtu, 65_535)
+        mtu = min(metrics.mtu or connection.interface.least_mtu, connection.interface.least_mtu, 65_535)
         if connection.tcb.state == SYN_SENT:
             mtu = min(mtu, connection.path.reported_mtu or mtu)
-        size = mtu - segment_size.headers(connection.tcb)
+        size = mtu - (40 if connection.tcb.version == 4 else 60)
         return min(size, connection.options.max_segment or size, metrics.advmss or size)
 
     def follow_route(self, connection: Connection) -> None:

@@ -30,6 +30,8 @@ class Segment:
     payload: memoryview
     gso_size: int
     traffic_class: int
+    ip_options: bytes = b""
+    """IPv4 options of its packet."""
     carried: int = 0
     """Bytes of payload that it arrived with, before it was trimmed to the window."""
     timestamp_advanced: bool = False

@@ -15,8 +15,8 @@ _WINDOW_THAT_IS_SMALL = 536
 
 
 def headers(tcb: Any) -> int:
-    """Bytes of the IP and TCP header without options."""
-    return (20 if tcb.version == 4 else 40) + _TCP_HEADER
+    """Bytes of the IP header, with the options that all packets carry, and of the TCP header without any."""
+    return (20 if tcb.version == 4 else 40) + int(tcb.ip_options_length) + _TCP_HEADER
 
 
 def size_segments(connection: Connection, now: int) -> None:

@@ -114,7 +114,10 @@ struct tcb {
     uint8_t ttl;
     uint8_t traffic_class;
     uint8_t dont_fragment;
-    uint8_t interface; /* index of the interface that the route names */
+    uint8_t interface;         /* index of the interface that the route names */
+    uint8_t ip_options_length; /* IPv4: a source route; 0: none */
+    uint8_t first_hop[4]; /* with options: where packets are sent to, on their way to the remote */
+    uint8_t ip_options[40]; /* whole, padded to 32 bits */
     uint32_t flow_label;
     uint16_t ip_id;             /* of the next IPv4 packet */
     uint8_t state;              /* written by tcp.state.change_state only */
