@@ -55,13 +55,32 @@ class UdpConfig:
 class TcpConfig:
     """TCP.  Names as in Linux's net.ipv4.tcp_* where there is one."""
 
-    receive_buffer: int = 1 << 20
-    """The most bytes received and not read; also the largest window advertised."""
+    rmem: tuple[int, int, int] = (4096, 131_072, 32 << 20)
+    """Memory for what one connection has received: the least, at first, and how far it grows by itself."""
+    rmem_max: int = 4 << 20
+    """net.core.rmem_max: the most that SO_RCVBUF can ask for; it gets the double."""
+    moderate_rcvbuf: bool = True
+    """The receive buffer follows what the user takes in a round trip."""
+    app_win: int = 31
+    """A share of 2^-app_win of the receive buffer is kept from the window."""
+    shrink_window: bool = False
+    """The right edge of a scaled window may move back when memory is short (RFC 9293 §3.8.6 warns of it, SHLD-14)."""
+    workaround_signed_windows: bool = False
+    """No unscaled window above 32767, for peers that take the field for a signed number."""
     send_buffer: int = 4 << 20
     """The most bytes written and not acknowledged."""
     window_scaling: bool = True
     timestamps: bool = True
     sack: bool = True
+    dsack: bool = True
+    """Tell of data that came twice (RFC 2883)."""
+    comp_sack_delay_ns: int = MILLISECOND
+    """How long ACKs for data out of order wait for more of their kind, at most; else a twentieth of the round trip."""
+    comp_sack_nr: int = 44
+    """How many of them one ACK stands for, at most."""
+    stdurg: bool = False
+    """The urgent pointer points to the last urgent byte (RFC 1122 §4.2.2.4, RFC 9293 §3.8.5), not behind it as in BSD
+    and Linux (RFC 6093 §3.1)."""
     congestion_control: str = "cubic"
     """What TCP_CONGESTION gives before it is set: a name of tcp.congestion.CONTROLLERS."""
     hystart: str = "linux"
@@ -100,7 +119,6 @@ class TcpConfig:
     """Small segments are sent again in one."""
     min_rtt_wlen_ns: int = 300 * SECOND
     """How long the least round-trip time is remembered."""
-    delayed_ack_ns: int = 40 * MILLISECOND
     ecn: int = 2
     """0: no ECN; what an active open asks for and a passive one grants: 1 classic and classic, 2 nothing and classic,
     3 Accurate ECN and that, 4 classic and accurate, 5 nothing and accurate."""
@@ -141,9 +159,9 @@ class TcpConfig:
     keepalive_probes: int = 9
     challenge_ack_per_second: int = 1000
     """RFC 5961 §7, for the whole stack."""
-    invalid_ack_interval_ns: int = 500 * MILLISECOND
+    invalid_ratelimit_ns: int = 500 * MILLISECOND
     """At most one duplicate ACK a connection in this time for segments that are out of window."""
-    out_of_order_ranges: int = 256
+    out_of_order_ranges: int = 16_384
     """The most separate ranges of out-of-order data of one connection."""
     listen_backlog_max: int = 4096
     """Linux's somaxconn."""
@@ -245,7 +263,9 @@ class SocketOptions:
     """TCP_MAXSEG: 0 is none."""
     syn_retries: int | None = None
     congestion_control: str | None = None
-    quick_ack: bool = False
+    quick_ack: int | None = None
+    """TCP_QUICKACK, as last set: it acts once."""
+
     mark: int = 0
     """SO_MARK: kept, and told again."""
     priority: int = 0

@@ -101,19 +101,20 @@ def _ports() -> Row:
 
 
 _ROWS: dict[str, Row] = {
-    _TCP + "rmem": _memory("receive_buffer", 2),
     _TCP + "wmem": _memory("send_buffer", 1),
     _TCP + "keepalive_time": _field("tcp", "keepalive_time_ns", SECOND),
     _TCP + "keepalive_intvl": _field("tcp", "keepalive_interval_ns", SECOND),
     _TCP + "keepalive_probes": _field("tcp", "keepalive_probes"),
     _TCP + "fin_timeout": _field("tcp", "fin_wait_2_timeout_ns", SECOND),
     _TCP + "challenge_ack_limit": _field("tcp", "challenge_ack_per_second"),
-    _TCP + "invalid_ratelimit": _field("tcp", "invalid_ack_interval_ns", MILLISECOND),
+    _TCP + "invalid_ratelimit": _field("tcp", "invalid_ratelimit_ns", MILLISECOND),
     _TCP + "fastopen_blackhole_timeout_sec": _field("tcp", "fastopen_blackhole_timeout_ns", SECOND),
     _TCP + "tw_reuse_delay": _field("tcp", "tw_reuse_delay_ns", MILLISECOND),
     _TCP + "min_snd_mss": _field("tcp", "mss_min"),
     _TCP + "rto_min_us": _field("tcp", "rto_min_ns", MICROSECOND),
     _TCP + "rto_max_ms": _field("tcp", "rto_max_ns", MILLISECOND),
+    _TCP + "comp_sack_delay_ns": _field("tcp", "comp_sack_delay_ns"),
+    "net.core.rmem_max": _field("tcp", "rmem_max"),
     "net.core.somaxconn": _field("tcp", "listen_backlog_max"),
     "net.ipv4.ip_default_ttl": _field("ip", "ttl"),
     "net.ipv4.ip_local_port_range": _ports(),

@@ -78,7 +78,7 @@ static void call_ranges(struct containers *all, struct numbers n)
 
     if (n.a % 4 == 0) {
         ranges_advance(&all->ranges, start);
-    } else if (ranges_add(&all->ranges, start, start + n.c % 16, RANGES_LIMIT) < 0) {
+    } else if (ranges_add(&all->ranges, start, start + n.c % 16, 40 + n.c, RANGES_LIMIT) < 0) {
         require(all->ranges.count == count, "a refused range changes nothing");
     }
 }

@@ -32,7 +32,11 @@ static struct tcb *established(void)
             "memory for a connection");
     tcb->state = TCP_ESTABLISHED;
     tcb->rcv_nxt = 100;
+    tcb->last_ack_sent = 100;
     tcb->rcv_wnd = RECEIVE_BUFFER;
+    tcb->rcv_mss = 536;
+    tcb->rcv_buffer = 2 * RECEIVE_BUFFER;
+    tcb->rcv_scaling_ratio = 128;
     tcb->snd_una = 700;
     tcb->snd_ring_seq = 700;
     tcb->snd_nxt = 800;

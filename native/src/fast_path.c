@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "receive.h"
 #include "ustack/packet.h"
 
 /* The fast path takes in-order data and ordinary acknowledgments of established connections, and
@@ -11,7 +12,6 @@
 enum {
     FLAG_PSH = 0x08,
     FLAG_ACK = 0x10,
-    EVENT_READABLE = 1,
 };
 
 static int seq_lt(uint32_t a, uint32_t b)
@@ -66,16 +66,6 @@ static int state_stays(const struct tcb *tcb, const struct packet *packet)
     return !tcb->fin_sent || packet->ack != tcb->snd_nxt || tcb->state == TCP_FIN_WAIT_2;
 }
 
-static int data_fits(const struct tcb *tcb, const struct packet *packet)
-{
-    uint32_t length = packet->payload_length;
-    if (length == 0) {
-        return 1;
-    }
-    return !tcb->fin_received && !tcb->refuses_data && length <= tcb->rcv_wnd &&
-           length <= tcb->rcv_ring.capacity - tcb->rcv_ring.length;
-}
-
 /* What only Python counts: congestion marks, what follows one, and data that are probably sent
  * again for not being ECN-capable as earlier ones were. */
 static int ecn_is_ordinary(const struct tcb *tcb, const struct packet *packet)
@@ -95,15 +85,16 @@ static int is_ordinary(const struct tcb *tcb, const struct packet *packet)
     return tcb->slow_path_reasons == 0 && (packet->flags & ~FLAG_PSH) == FLAG_ACK &&
            packet->reserved == 0 && !packet->other_options && packet->seq == tcb->rcv_nxt &&
            ecn_is_ordinary(tcb, packet) && timestamps_are_ordinary(tcb, packet) &&
-           ack_is_ordinary(tcb, packet) && state_stays(tcb, packet) && data_fits(tcb, packet);
+           ack_is_ordinary(tcb, packet) && state_stays(tcb, packet) &&
+           (packet->payload_length == 0 || receive_is_ordinary(tcb, packet));
 }
 
 /* window.take_window */
 static void take_window(struct tcb *tcb, const struct packet *packet)
 {
     uint32_t window = (uint32_t)packet->window << tcb->snd_wscale;
-    if (!seq_lt(tcb->snd_wl1, packet->seq) &&
-        !(tcb->snd_wl1 == packet->seq && seq_le(tcb->snd_wl2, packet->ack))) {
+    if (!seq_lt(tcb->snd_wl2, packet->ack) && !seq_lt(tcb->snd_wl1, packet->seq) &&
+        !(tcb->snd_wl1 == packet->seq && window > tcb->snd_wnd)) {
         return;
     }
     tcb->snd_wnd = window;
@@ -127,23 +118,6 @@ static void segment_count(struct tcb *tcb, const struct packet *packet)
     }
 }
 
-/* receive_queue.take, in order */
-static void take_data(struct tcb *tcb, const struct packet *packet, uint64_t now_ns)
-{
-    uint32_t length = packet->payload_length;
-    uint32_t size = packet->gso_size ? packet->gso_size : length;
-    if (size > tcb->rcv_mss) {
-        tcb->rcv_mss = size < tcb->rcv_mss_limit ? size : tcb->rcv_mss_limit;
-    }
-    ring_write(&tcb->rcv_ring, packet->payload, length);
-    tcb->rcv_nxt += length;
-    tcb->rcv_wnd -= length;
-    tcb->ack_pending_bytes += length;
-    tcb->bytes_received += length;
-    tcb->last_data_received_ns = now_ns;
-    tcb->events |= EVENT_READABLE;
-}
-
 /* ecn.count_arrival */
 static void count_codepoint(struct tcb *tcb, const struct packet *packet)
 {
@@ -160,7 +134,8 @@ static void count_codepoint(struct tcb *tcb, const struct packet *packet)
 static int take_segment(struct fast_path *path, struct tcb *tcb, const struct packet *packet,
                         uint8_t interface, uint64_t now_ns)
 {
-    if (tcb->interface != interface || !is_ordinary(tcb, packet) || !room_to_touch(path)) {
+    if (tcb->interface != interface || !is_ordinary(tcb, packet) || !room_to_touch(path) ||
+        receive_reserve(tcb, packet) < 0) {
         return 0;
     }
     if (!tcb->touched) {
@@ -179,8 +154,11 @@ static int take_segment(struct fast_path *path, struct tcb *tcb, const struct pa
         tcb_acknowledge(tcb, packet->ack, packet->has_timestamps, packet->ts_echo, now_ns);
     }
     take_window(tcb, packet);
+    if (packet->has_timestamps) {
+        receive_measure_echo(tcb, packet, now_ns);
+    }
     if (packet->payload_length) {
-        take_data(tcb, packet, now_ns);
+        receive_data(tcb, packet, now_ns);
     }
     path->tcp_packets++;
     return 1;

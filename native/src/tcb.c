@@ -19,6 +19,7 @@ void tcb_release_buffers(struct tcb *tcb)
 {
     ring_release(&tcb->snd_ring);
     ring_release(&tcb->rcv_ring);
+    held_segments_release(&tcb->held);
     ranges_release(&tcb->out_of_order);
     sent_queue_release(&tcb->sent);
 }

@@ -62,7 +62,8 @@ def tcb(path: Path) -> Any:
     made = ffi.gc(lib.tcb_new(), lib.tcb_free)
     made.state, made.handle, made.version = lib.TCP_ESTABLISHED, 9, 4
     made.rcv_nxt, made.rcv_wnd, made.snd_una, made.snd_nxt, made.snd_wnd = 100, 5000, 700, 700, 1000
-    made.rcv_mss_limit, made.interface = 1460, 2
+    made.advmss, made.rcv_mss, made.rcv_buffer, made.interface = 1460, 1460, 1 << 17, 2
+    made.rcv_scaling_ratio, made.rto_ns, made.last_ack_sent = 128, 10**9, 100
     lib.ring_reserve(ffi.addressof(made, "rcv_ring"), 8192, 0)
     path.add_flow(6, lib.FLOW_TCP, 9, made)
     return made
@@ -94,7 +95,7 @@ def test_data_in_order_is_taken(path: Path, tcb: Any) -> None:
     received = ffi.new("uint8_t[11]")
     assert lib.ring_read(ffi.addressof(tcb, "rcv_ring"), received, 11) == 11
     assert bytes(received) == b"hello world"
-    assert (tcb.rcv_nxt, tcb.rcv_wnd, tcb.ack_pending_bytes, path.touched()) == (111, 4989, 11, [9])
+    assert (tcb.rcv_nxt, tcb.rcv_wnd, tcb.ack_scheduled, path.touched()) == (111, 5000, 1, [9])
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,12 @@ MODULUS = 2**32
 offsets = st.integers(0, SPAN)
 
 
-def items(ranges: object) -> list[tuple[int, int, int]]:
-    return [(r.start, r.end, r.stamp) for r in (ranges.items[i] for i in range(ranges.count))]  # type: ignore[attr-defined]
+PACKET = 1040
+"""The IP packet of every segment: its buffer has memory 2304 and tailroom 624."""
+
+
+def items(ranges: object) -> list[tuple[int, int]]:
+    return [(r.start, r.end) for r in (ranges.items[i] for i in range(ranges.count))]  # type: ignore[attr-defined]
 
 
 class RangesMachine(RuleBasedStateMachine):
@@ -32,7 +36,6 @@ class RangesMachine(RuleBasedStateMachine):
         super().__init__()
         self.ranges = ffi.new("struct ranges *")
         self.held: set[int] = set()
-        self.latest: set[int] = set()
 
     def teardown(self) -> None:
         lib.ranges_release(self.ranges)
@@ -54,7 +57,7 @@ class RangesMachine(RuleBasedStateMachine):
     def add(self, start: int, length: int, limit: int) -> None:
         added = set(range(start, start + length))
         touching = any(begin <= start + length and start <= end for begin, end in self.runs())
-        result = lib.ranges_add(self.ranges, self.seq(start), self.seq(start + length), limit)
+        result = lib.ranges_add(self.ranges, self.seq(start), self.seq(start + length), PACKET, limit)
         if not added:
             assert result == 0
         elif not touching and len(self.runs()) >= limit:
@@ -62,20 +65,17 @@ class RangesMachine(RuleBasedStateMachine):
         else:
             assert result == (0 if added <= self.held else 1)
             self.held |= added
-            self.latest = added
 
     @rule(to=offsets)
     def advance(self, to: int) -> None:
         end = max([to] + [end for begin, end in self.runs() if begin <= to])
         assert lib.ranges_advance(self.ranges, self.seq(to)) == self.seq(end)
         self.held = {n for n in self.held if n >= end}
-        self.latest &= self.held
 
     @rule()
     def release(self) -> None:
         lib.ranges_release(self.ranges)
         self.held.clear()
-        self.latest.clear()
 
     @rule(start=offsets)
     def span(self, start: int) -> None:
@@ -85,15 +85,38 @@ class RangesMachine(RuleBasedStateMachine):
     @invariant()
     def holds_what_the_model_holds(self) -> None:
         expected = [(self.seq(start), self.seq(end)) for start, end in self.runs()]
-        assert [(start, end) for start, end, _ in items(self.ranges)] == expected
+        assert items(self.ranges) == expected
         assert (self.ranges.items == ffi.NULL) == (not self.held)
 
     @invariant()
-    def the_range_added_to_last_has_the_largest_stamp(self) -> None:
-        if self.latest:
-            newest = max(range(self.ranges.count), key=lambda index: self.ranges.items[index].stamp)
-            start, end = self.runs()[newest]
-            assert self.latest <= set(range(start, end))
+    def the_sums_are_those_of_the_ranges(self) -> None:
+        each = [self.ranges.items[index] for index in range(self.ranges.count)]
+        assert self.ranges.memory == sum(item.memory for item in each)
+        assert self.ranges.segments == sum(item.segments for item in each)
+        assert all(item.segments for item in each)
+
+    @rule(at=offsets)
+    def find(self, at: int) -> None:
+        runs = self.runs()
+        assert lib.ranges_first_beyond(self.ranges, self.seq(at)) == sum(end <= at for _, end in runs)
+        reached = next((end for start, end in runs if start < at < end), at)
+        assert lib.ranges_reach(self.ranges, self.seq(at)) == self.seq(reached)
+
+    @rule(memory=st.sampled_from([1, 2304, 5000, 1 << 20]))
+    def cut(self, memory: int) -> None:
+        if not self.ranges.count:
+            return
+        before = self.ranges.memory
+        last = self.ranges.items[self.ranges.count - 1].memory
+        end = lib.ranges_cut(self.ranges, memory)
+        assert before - self.ranges.memory >= min(memory, last)
+        self.held = {n for n in self.held if (n - end + self.base) % MODULUS >= MODULUS // 2}
+
+    @rule()
+    def collapse(self) -> None:
+        before = self.ranges.memory
+        lib.ranges_collapse(self.ranges)
+        assert self.ranges.memory <= before
 
 
 TestRanges = RangesMachine.TestCase
@@ -106,7 +129,7 @@ def test_a_long_walk_through_gaps_and_overlaps(seed: int) -> None:
 
     def check() -> None:
         machine.holds_what_the_model_holds()
-        machine.the_range_added_to_last_has_the_largest_stamp()
+        machine.the_sums_are_those_of_the_ranges()
 
     def add(random: Random) -> None:
         machine.add(random.randrange(SPAN), random.choice((1, 2, 3, 5, 30)), random.choice((LIMIT, LIMIT, 3)))
@@ -121,33 +144,26 @@ def test_a_long_walk_through_gaps_and_overlaps(seed: int) -> None:
 def test_a_range_far_below_the_limit_of_memory_grows_the_array() -> None:
     ranges = ffi.new("struct ranges *")
     for index in range(256):
-        assert lib.ranges_add(ranges, index * 10, index * 10 + 5, 256) == 1
-    assert lib.ranges_add(ranges, 5000, 5005, 256) == -1
-    assert lib.ranges_add(ranges, 5, 10, 256) == 1
+        assert lib.ranges_add(ranges, index * 10, index * 10 + 5, PACKET, 256) == 1
+    assert lib.ranges_add(ranges, 5000, 5005, PACKET, 256) == -1
+    assert lib.ranges_add(ranges, 5, 10, PACKET, 256) == 1
     assert ranges.count == 255
-    assert lib.ranges_add(ranges, 0, 2555, 256) == 1
-    assert items(ranges)[0][:2] == (0, 2555)
+    assert lib.ranges_add(ranges, 0, 2555, PACKET, 256) == 1
+    assert items(ranges)[0] == (0, 2555)
     assert ranges.count == 1
     lib.ranges_release(ranges)
 
 
-@pytest.mark.parametrize("base", [0, MODULUS - 5])
-def test_a_duplicate_makes_its_range_the_latest_again(base: int) -> None:
+def test_what_fits_behind_the_last_segment_of_a_range_costs_nothing() -> None:
     ranges = ffi.new("struct ranges *")
-    for start in (0, 20, 40):
-        lib.ranges_add(ranges, (base + start) % MODULUS, (base + start + 10) % MODULUS, 8)
-    assert lib.ranges_add(ranges, (base + 2) % MODULUS, (base + 4) % MODULUS, 8) == 0
-    stamps = [stamp for _, _, stamp in items(ranges)]
-    assert stamps[0] == max(stamps)
-    lib.ranges_release(ranges)
-
-
-def test_stamps_go_on_growing_after_release() -> None:
-    ranges = ffi.new("struct ranges *")
-    lib.ranges_add(ranges, 1, 2, 8)
-    before = ranges.items[0].stamp
-    assert lib.ranges_advance(ranges, 1) == 2
-    assert ranges.items == ffi.NULL
-    lib.ranges_add(ranges, 5, 6, 8)
-    assert ranges.items[0].stamp > before
+    assert lib.ranges_add(ranges, 10, 20, PACKET, 8) == 1
+    assert (ranges.memory, ranges.segments) == (2304, 1)
+    assert lib.ranges_add(ranges, 20, 20 + 624, PACKET, 8) == 1
+    assert (ranges.memory, ranges.segments) == (2304, 1)
+    assert lib.ranges_add(ranges, 644, 645, PACKET, 8) == 1
+    assert (ranges.memory, ranges.segments) == (4608, 2)
+    assert lib.ranges_add(ranges, 9, 10, PACKET, 8) == 1
+    assert (ranges.memory, ranges.segments) == (6912, 3)
+    lib.ranges_collapse(ranges)
+    assert ranges.memory == lib.collapsed_memory(636)
     lib.ranges_release(ranges)

@@ -14,7 +14,7 @@ def filled() -> Any:
     for ring in (tcb.snd_ring, tcb.rcv_ring):
         lib.ring_reserve(ffi.addressof(ring), 5000, 0)
         lib.ring_write(ffi.addressof(ring), exact(b"data"), 4)
-    lib.ranges_add(ffi.addressof(tcb, "out_of_order"), 10, 20, 8)
+    lib.ranges_add(ffi.addressof(tcb, "out_of_order"), 10, 20, 60, 8)
     lib.sent_queue_push(ffi.addressof(tcb, "sent"), ffi.new("struct sent_segment *", {"seq": 1, "end": 2}))
     return tcb
 

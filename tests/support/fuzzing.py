@@ -101,7 +101,7 @@ class Fuzzed:
         """Small limits, so that they are reached."""
         return StackConfig(
             tcp=TcpConfig(
-                receive_buffer=RECEIVE_BUFFER,
+                rmem=(4096, RECEIVE_BUFFER, RECEIVE_BUFFER),
                 send_buffer=SEND_BUFFER,
                 out_of_order_ranges=RANGES,
                 retries2=4,

@@ -72,7 +72,7 @@ def test_the_first_syn_asks_for_a_cookie(peer: Peer) -> None:
 def test_the_option_comes_last_and_is_padded_with_no_operations(peer: Peer) -> None:
     peer.stack.config.tcp.timestamps = False
     fast_send(peer, b"")
-    assert options_of(peer, peer.expect("S", 0)).endswith(b"\x01\x03\x03\x05\x22\x02\x01\x01")
+    assert options_of(peer, peer.expect("S", 0)).endswith(b"\x01\x03\x03\x0a\x22\x02\x01\x01")
 
 
 def options_of(peer: Peer, sent: Sent) -> bytes:

@@ -29,6 +29,7 @@ def test_ttl_is_64_unless_the_user_wants_another(peer: Peer) -> None:
     assert peer.expect("P.").ttl == 64
     set_option(peer, connection, "ttl", 3)
     peer.inject("P.", 1, 5, b"x")
+    assert peer.expect(".").ttl == 3
     write(peer, connection, b"data")
     assert peer.expect("P.").ttl == 3
 

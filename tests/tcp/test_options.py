@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.requirement import requirement
 from tests.support.stream import drain, dropped, established, read, state_of, write
+from ustack.config import StackConfig, TcpConfig
 from ustack.drops import DropReason
 from ustack.sim.peer import Peer
 from ustack.tcp.state import State
@@ -140,14 +141,20 @@ def test_a_window_scale_over_14_is_taken_as_14(peer: Peer, shift: int, scale: in
 
 @requirement("RFC7323", "2.3")
 @pytest.mark.parametrize(
-    ("limit", "shift"), [(1000, 0), (65_535, 0), (65_536, 1), (1 << 20, 5), ((1 << 20) - 1, 4), (1 << 30, 14)]
+    ("most", "shift"), [(1 << 20, 7), (6_291_456, 7), (15 << 20, 8), (32 << 20, 10), (1 << 30, 14)]
 )
-def test_we_scale_by_no_more_than_our_buffer_needs(peer: Peer, limit: int, shift: int) -> None:
+def test_the_scale_leaves_room_for_the_largest_buffer(version: int, most: int, shift: int) -> None:
+    peer = Peer(version, StackConfig(tcp=TcpConfig(rmem=(4096, 131_072, most))))
+    peer.listen()
+    peer.inject("S", 0, window_scale=0)
+    assert peer.expect("S.", 0, 1).options.window_scale == shift
+
+
+@pytest.mark.parametrize(("limit", "shift"), [(2304, 0), (100_000, 0), (131_072, 1), (1 << 20, 4)])
+def test_a_buffer_that_the_user_has_chosen_is_scaled_for_itself(peer: Peer, limit: int, shift: int) -> None:
     endpoint = peer.socket()
     endpoint.options.receive_buffer = limit
     endpoint.bind(peer.local, peer.local_port)
     endpoint.listen(1)
     peer.inject("S", 0, window_scale=0)
-    syn_ack = peer.expect("S.", 0, 1)
-    assert syn_ack.options.window_scale == shift
-    assert syn_ack.window == min(limit, 65_535)
+    assert peer.expect("S.", 0, 1).options.window_scale == shift

@@ -9,12 +9,13 @@ import pytest
 
 from tests.support.raising import raises_errno
 from tests.support.requirement import requirement
-from tests.support.stream import drain, dropped, established, read, set_option, state_of, write
+from tests.support.stream import drain, dropped, established, read, state_of, write
 from ustack.config import StackConfig, TcpConfig
 from ustack.constants import MSG_PEEK, MSG_TRUNC
 from ustack.drops import DropReason
 from ustack.endpoint import READABLE
 from ustack.sim.peer import Peer
+from ustack.tcp.connection import Connection
 from ustack.tcp.state import State
 
 STREAM = bytes(range(256)) * 40
@@ -78,48 +79,58 @@ def test_what_was_received_before_is_cut_off_the_front(peer: Peer, start: int, e
     assert read(peer, connection) == STREAM[: 100 + end]
 
 
-@requirement("RFC9293", "SHLD-14")
-@pytest.mark.parametrize("size", [1000, 1500, 5000])
-def test_what_is_beyond_the_window_is_cut_off_the_end(peer: Peer, size: int) -> None:
+def with_small_buffer(peer: Peer) -> Connection:
+    """A connection whose window is one segment of 1460 bytes."""
     endpoint = peer.socket()
-    endpoint.options.receive_buffer = 1200
+    endpoint.options.receive_buffer = 4608
     endpoint.bind(peer.local, peer.local_port)
     listener = endpoint.listen(1)
-    peer.inject("S", 0)
-    assert peer.expect("S.").window == 1200
+    peer.inject("S", 0, sack_permitted=True)
+    assert peer.expect("S.").window in (1440, 1460)
     peer.inject(".", 1, 1)
-    connection = listener.accept()
+    return listener.accept()
+
+
+@pytest.mark.parametrize("size", [1000, 1500, 5000])
+def test_what_reaches_beyond_the_window_is_taken_whole_while_nothing_is_unread(peer: Peer, size: int) -> None:
+    connection = with_small_buffer(peer)
     peer.inject("P.", 1, 1, STREAM[:size])
     peer.advance(40)
-    taken = min(size, 1200)
-    peer.expect(".", 1, 1 + taken)
-    assert read(peer, connection) == STREAM[:taken]
+    assert drain(peer)[-1].ack == 1 + size
+    assert read(peer, connection) == STREAM[:size]
 
 
-def test_a_fin_beyond_the_window_is_cut_off_too(peer: Peer) -> None:
-    connection = established(peer)
-    set_option(peer, connection, "receive_buffer", 65535)
-    peer.inject("FP.", 1, 1, bytes(65400))
-    peer.expect(".", 1, 65402)
-    peer = Peer(peer.version)
-    connection = established(peer)
-    set_option(peer, connection, "receive_buffer", 65535)
-    peer.inject("P.", 1, 1, bytes(60_000))
+@requirement("RFC9293", "SHLD-14")
+def test_what_reaches_beyond_the_window_is_dropped_whole_while_something_is_unread(peer: Peer) -> None:
+    connection = with_small_buffer(peer)
+    peer.inject("P.", 1, 1, STREAM[:1000])
     drain(peer)
-    peer.inject("FP.", 60_001, 1, bytes(5535))
-    peer.expect(".", 1, 65536)
+    for start in (1001, 1201):
+        with dropped(peer, DropReason.TCP_BEYOND_WINDOW):
+            peer.inject("FP.", start, 1, STREAM[1000:5000])
+        peer.expect(".", 1, 1001)
+    assert read(peer, connection) == STREAM[:1000]
     assert state_of(connection) == State.ESTABLISHED
 
 
-def test_out_of_order_data_beyond_the_window_are_cut_off(peer: Peer) -> None:
+def test_a_fin_behind_a_full_window_is_taken(peer: Peer) -> None:
+    connection = with_small_buffer(peer)
+    peer.inject("P.", 1, 1, STREAM[:5000])
+    peer.advance(40)
+    assert drain(peer)[-1].window == 0
+    peer.inject("F.", 5001, 1)
+    assert drain(peer)[-1].ack == 5002
+    assert state_of(connection) == State.CLOSE_WAIT
+
+
+@pytest.mark.parametrize("late", [0, 200])
+def test_of_bytes_that_differ_those_count_that_belong_to_the_segment_that_begins_earlier(peer: Peer, late: int) -> None:
     connection = established(peer)
-    set_option(peer, connection, "receive_buffer", 65535)
-    for start in range(1000, 70_000, 10_000):
-        peer.inject(".", 1 + start, 1, bytes(10_000))
-    drain(peer)
-    peer.inject(".", 1, 1, bytes(1000))
-    peer.expect(".", 1, 65536)
-    assert len(read(peer, connection)) == 65535
+    pieces = [(101, b"a" * 200), (201, b"b" * 200)]
+    for start, payload in pieces if late else reversed(pieces):
+        peer.inject(".", start, 1, payload)
+    peer.inject(".", 1, 1, bytes(100))
+    assert read(peer, connection) == bytes(100) + b"a" * 200 + b"b" * 100
 
 
 def test_duplicates_are_acknowledged_at_once_and_not_delivered_again(peer: Peer) -> None:
@@ -189,7 +200,7 @@ def test_data_may_come_with_every_ack(peer: Peer) -> None:
     connection = established(peer)
     for index in range(20):
         write(peer, connection, b"ping")
-        assert peer.expect("P.").payload == b"ping"
+        assert drain(peer)[-1].payload == b"ping"
         peer.inject("P.", 1 + 4 * index, 5 + 4 * index, b"pong")
         assert read(peer, connection) == b"pong"
     assert connection.tcb.sent.count == 0

@@ -40,8 +40,8 @@ def test_the_window_is_used_to_its_last_byte(peer: Peer) -> None:
 
 
 def test_the_window_is_scaled(peer: Peer) -> None:
-    connection = established(peer, window=8000, mss=1000, window_scale=3)
-    assert connection.tcb.snd_wnd == 8000
+    connection = established(peer, window=2000, mss=1000, window_scale=3)
+    assert connection.tcb.snd_wnd == 2000
     peer.inject(".", 1, 1, window=500)
     assert connection.tcb.snd_wnd == 4000
     write(peer, connection, STREAM[:9000])
@@ -238,12 +238,14 @@ def test_a_window_that_shrinks_to_nothing_is_probed_by_one_segment_while_the_pee
 def test_an_older_segment_does_not_change_the_window(peer: Peer) -> None:
     connection = established(peer, window=5000)
     peer.inject("P.", 1, 1, b"newer", window=4000)
+    peer.inject("P.", 6, 1, b"newer", window=4000)
     assert connection.tcb.snd_wnd == 4000
-    peer.inject("P.", 1, 1, b"newer", window=100)
+    peer.inject("P.", 1, 1, b"newer", window=5000)
     assert connection.tcb.snd_wnd == 4000
     write(peer, connection, b"data")
-    peer.inject(".", 6, 5, window=3000)
-    peer.inject(".", 6, 1, window=200)
+    peer.inject(".", 11, 5, window=3000)
+    peer.inject(".", 11, 1, window=200)
+    peer.inject(".", 11, 5, window=200)
     assert connection.tcb.snd_wnd == 3000
 
 

@@ -54,6 +54,7 @@ def test_reordering_and_blocks(near_the_edge: Peer) -> None:
     connection = established(peer, sack_permitted=True)
     for start in range(4000, 0, -1000):
         peer.inject(".", 1 + start, 1, STREAM[start : start + 1000])
+        peer.advance(1)
         assert sack_blocks(peer, peer.expect(".", 1, 1)) == [(1 + start, 5001)]
     peer.inject(".", 1, 1, STREAM[:1000])
     peer.expect(".", 1, 5001)

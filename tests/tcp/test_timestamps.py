@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.requirement import requirement
-from tests.support.stream import connected, drain, dropped, established, read, state_of, write
+from tests.support.stream import connected, drain, dropped, established, read, set_option, state_of, write
 from ustack.config import StackConfig, TcpConfig
 from ustack.drops import DropReason
 from ustack.sim.peer import Peer, Sent
@@ -80,7 +80,8 @@ def test_timestamps_can_be_switched_off(version: int) -> None:
 
 @requirement("RFC7323", "4.3")
 def test_the_echo_is_the_first_of_the_segments_that_a_delayed_ack_acknowledges(peer: Peer) -> None:
-    established(peer, timestamps=(100, 0))
+    connection = established(peer, timestamps=(100, 0))
+    set_option(peer, connection, "quick_ack", 0)
     peer.inject("P.", 1, 1, b"a", timestamps=(110, 0))
     peer.inject("P.", 2, 1, b"b", timestamps=(120, 0))
     peer.advance(40)
@@ -104,12 +105,11 @@ def test_the_echo_is_that_of_the_segment_before_the_hole(peer: Peer) -> None:
 
 
 @requirement("RFC7323", "3.2/missing")
-def test_a_segment_without_timestamps_is_dropped_silently(peer: Peer) -> None:
+def test_a_segment_without_timestamps_is_taken_and_leaves_the_clock_alone(peer: Peer) -> None:
     connection = established(peer, timestamps=(100, 0))
-    with dropped(peer, DropReason.TCP_TIMESTAMP_MISSING):
-        peer.inject("P.", 1, 1, b"data")
-    peer.expect_nothing()
-    assert connection.tcb.rcv_ring.length == 0
+    peer.inject("P.", 1, 1, b"data")
+    assert stamps(peer.expect(".", 1, 5))[1] == 100
+    assert read(peer, connection) == b"data"
 
 
 @requirement("RFC7323", "3.2/missing")
@@ -129,7 +129,7 @@ def test_a_syn_without_timestamps_is_challenged_all_the_same(peer: Peer) -> None
 def test_an_older_timestamp_is_rejected_with_an_ack(peer: Peer) -> None:
     connection = established(peer, timestamps=(100, 0))
     with dropped(peer, DropReason.TCP_PAWS):
-        peer.inject("P.", 1, 1, b"old duplicate", timestamps=(99, 0))
+        peer.inject("P.", 1, 1, b"old duplicate", timestamps=(98, 0))
     assert stamps(peer.expect(".", 1, 1))[1] == 100
     assert connection.tcb.rcv_ring.length == 0
     peer.inject("P.", 1, 1, b"equal", timestamps=(100, 0))
@@ -144,11 +144,40 @@ def test_an_old_rst_is_not_rejected_by_its_timestamp(peer: Peer) -> None:
 
 
 def test_empty_segments_with_old_timestamps_are_answered_seldom(peer: Peer) -> None:
-    established(peer, timestamps=(100, 0))
+    established(peer, timestamps=(5000, 0))
     for _ in range(4):
         with dropped(peer, DropReason.TCP_PAWS):
-            peer.inject(".", 1, 1, timestamps=(99, 0))
+            peer.inject(".", 1, 1, timestamps=(3000, 0))
     assert len(drain(peer)) == 1
+
+
+def test_a_reordered_ack_is_taken_and_one_from_before_is_dropped_silently(peer: Peer) -> None:
+    connection = established(peer, timestamps=(5000, 0))
+    with dropped(peer, DropReason.TCP_PAWS, 0):
+        peer.inject(".", 1, 1, timestamps=(4900, 0))
+    peer.expect_nothing()
+    assert connection.tcb.ts_recent == 5000
+    peer.inject("P.", 1, 1, b"data", timestamps=(5000, 0))
+    drain(peer)
+    with dropped(peer, DropReason.TCP_PAWS_OLD_ACK):
+        peer.inject(".", 1, 1, timestamps=(3000, 0))
+    peer.expect_nothing()
+
+
+def test_a_tick_back_is_forgiven(peer: Peer) -> None:
+    connection = established(peer, timestamps=(100, 0))
+    peer.inject("P.", 1, 1, b"data", timestamps=(99, 0))
+    assert read(peer, connection) == b"data"
+    assert connection.tcb.ts_recent == 100
+
+
+def test_the_timestamp_of_an_ack_of_something_not_sent_is_not_taken(peer: Peer) -> None:
+    connection = established(peer, timestamps=(200, 0))
+    peer.inject("F.", 1, 9999, timestamps=(200_000, 0))
+    drain(peer)
+    peer.inject(".", 1, 1, bytes(1000), timestamps=(201, 0))
+    assert stamps(peer.expect(".", 1, 1001))[1] == 201
+    assert connection.tcb.rcv_ring.length == 1000
 
 
 @requirement("RFC7323", "5.3")
@@ -186,13 +215,13 @@ def test_after_24_days_of_silence_any_timestamp_is_accepted_and_becomes_the_newe
     connection = established(peer, timestamps=(100, 0))
     peer.advance(24 * DAY_MS - 1)
     with dropped(peer, DropReason.TCP_PAWS):
-        peer.inject("P.", 1, 1, b"x", timestamps=(99, 0))
+        peer.inject("P.", 1, 1, b"x", timestamps=(90, 0))
     peer.advance(1)
     drain(peer)
-    peer.inject("P.", 1, 1, b"a", timestamps=(99, 0))
+    peer.inject("P.", 1, 1, b"a", timestamps=(90, 0))
     peer.advance(40)
-    assert stamps(peer.expect(".", 1, 2))[1] == 99
-    peer.inject("P.", 2, 1, b"b", timestamps=(99, 0))
+    assert stamps(peer.expect(".", 1, 2))[1] == 90
+    peer.inject("P.", 2, 1, b"b", timestamps=(90, 0))
     assert read(peer, connection) == b"ab"
 
 

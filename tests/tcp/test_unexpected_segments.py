@@ -15,7 +15,9 @@ from ustack.sim.peer import Peer
 from ustack.tcp.state import State
 from ustack.wire import tcp
 
-WINDOW = 65535
+WINDOW = 64_240
+"""Half of the default receive buffer, in whole segments; over IPv6 it is a bit more."""
+BEYOND = 65_000
 
 
 # A host without a connection (RFC 9293 §3.5.3, group 1).
@@ -84,7 +86,7 @@ def test_port_zero_is_dropped_silently(peer: Peer, ports: tuple[int, int]) -> No
 # The first check: sequence numbers.
 
 
-@pytest.mark.parametrize("seq", [-WINDOW, -1000, 1 + WINDOW, 100_000, 1 << 31])
+@pytest.mark.parametrize("seq", [-WINDOW, -1000, BEYOND, 100_000, 1 << 31])
 def test_data_outside_the_window_are_answered_with_an_ack(peer: Peer, seq: int) -> None:
     connection = established(peer)
     for _ in range(3):
@@ -130,7 +132,7 @@ def test_a_rst_in_the_window_is_challenged(peer: Peer, seq: int) -> None:
 
 
 @requirement("RFC5961", "3.2/out-of-window")
-@pytest.mark.parametrize("seq", [0, -1, -1000, WINDOW + 2, 1 << 31])
+@pytest.mark.parametrize("seq", [0, -1, -1000, BEYOND, 1 << 31])
 def test_a_rst_outside_the_window_is_dropped_silently(peer: Peer, seq: int) -> None:
     connection = established(peer)
     with dropped(peer, DropReason.TCP_RST_OUT_OF_WINDOW):
@@ -159,11 +161,11 @@ def test_the_ack_of_a_rst_is_not_looked_at(peer: Peer) -> None:
 @requirement("RFC9293", "MUST-66")
 def test_a_rst_is_taken_with_a_closed_window(peer: Peer) -> None:
     connection = established(peer)
-    set_option(peer, connection, "receive_buffer", WINDOW)
-    for start in range(1, WINDOW, 13_107):
-        peer.inject(".", start, 1, bytes(13_107))
-    assert connection.tcb.rcv_wnd == 0
-    peer.inject("R", 1 + WINDOW)
+    set_option(peer, connection, "receive_buffer", 4608)
+    peer.inject(".", 1, 1, bytes(65_000))
+    peer.advance(200)
+    assert drain(peer)[-1].window == 0
+    peer.inject("R", 65_001)
     assert state_of(connection) == State.CLOSED
 
 
@@ -265,7 +267,7 @@ def test_an_old_ack_takes_nothing_back(peer: Peer) -> None:
     una = connection.tcb.snd_una
     peer.inject(".", 1, 1, window=1)
     assert connection.tcb.snd_una == una
-    assert connection.tcb.snd_wnd == WINDOW
+    assert connection.tcb.snd_wnd == 65_535
 
 
 def test_unexpected_segments_in_last_ack_do_not_bring_the_connection_back(peer: Peer) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.support.raising import raises_errno
 from tests.support.requirement import requirement
 from tests.support.stream import close, drain, established, payload_of, read, set_option, state_of, write
+from ustack.config import StackConfig, TcpConfig
 from ustack.constants import MSG_OOB, MSG_PEEK, MSG_TRUNC
 from ustack.endpoint import PRIORITY, READABLE
 from ustack.sim.peer import Peer
@@ -247,7 +248,7 @@ def test_two_urgent_bytes_leave_the_first_in_line(peer: Peer) -> None:
 def test_a_pointer_that_moves_back_is_ignored(peer: Peer) -> None:
     connection = established(peer)
     peer.inject("PU.", 1, 1, b"abcdef", urgent_pointer=6)
-    peer.inject("PU.", 7, 1, b"gh", urgent_pointer=0)
+    peer.inject("PU.", 6, 1, b"fgh", urgent_pointer=1)
     assert read(peer, connection, 1, MSG_OOB) == b"f"
 
 
@@ -255,7 +256,7 @@ def test_a_pointer_to_what_was_read_is_ignored(peer: Peer) -> None:
     connection = established(peer)
     peer.inject("P.", 1, 1, b"abcdef")
     assert read(peer, connection) == b"abcdef"
-    peer.inject("U.", 7, 1, urgent_pointer=0)
+    peer.inject("U.", 1, 1, urgent_pointer=6)
     with raises_errno(errno.EINVAL):
         read(peer, connection, 1, MSG_OOB)
     assert not connection.at_mark()
@@ -271,12 +272,29 @@ def test_urgent_data_out_of_order_are_found_when_they_are_in_order(peer: Peer) -
     assert read(peer, connection) == b"abcde"
 
 
-def test_an_ack_may_announce_what_has_arrived_already(peer: Peer) -> None:
+def test_what_has_arrived_already_is_not_announced(peer: Peer) -> None:
     connection = established(peer)
     peer.inject("P.", 1, 1, b"abc")
-    peer.inject("U.", 4, 1, urgent_pointer=0)
-    assert read(peer, connection, 1, MSG_OOB) == b"c"
+    peer.inject("U.", 1, 1, urgent_pointer=3)
+    with raises_errno(errno.EINVAL):
+        read(peer, connection, 1, MSG_OOB)
+    assert read(peer, connection) == b"abc"
+
+
+def test_a_pointer_of_zero_points_to_the_first_byte(peer: Peer) -> None:
+    connection = established(peer)
+    peer.inject("PU.", 1, 1, b"abc", urgent_pointer=0)
+    assert read(peer, connection, 1, MSG_OOB) == b"a"
+
+
+def test_the_other_reading_points_to_the_last_urgent_byte_itself(version: int) -> None:
+    peer = Peer(version, StackConfig(tcp=TcpConfig(stdurg=True)))
+    connection = established(peer)
+    peer.inject("PU.", 1, 1, b"abcd", urgent_pointer=2)
     assert read(peer, connection) == b"ab"
+    assert connection.at_mark()
+    assert read(peer, connection, 1, MSG_OOB) == b"c"
+    assert read(peer, connection) == b"d"
 
 
 def test_an_oob_read_without_room_says_that_it_was_cut(peer: Peer) -> None:
@@ -290,14 +308,13 @@ def test_an_oob_read_without_room_says_that_it_was_cut(peer: Peer) -> None:
 @requirement("RFC9293", "MUST-66")
 def test_urgent_data_are_announced_with_a_closed_window(peer: Peer) -> None:
     connection = established(peer)
-    set_option(peer, connection, "receive_buffer", 65_535)
+    set_option(peer, connection, "receive_buffer", 4608)
     peer.inject("P.", 1, 1, bytes(65_000))
-    peer.inject("P.", 65_001, 1, bytes(535))
     peer.advance(40)
     assert drain(peer)[-1].window == 0
     connection.observer = connection
     peer.stack.take_events()
-    peer.inject("U.", 65_536, 1, urgent_pointer=1)
+    peer.inject("U.", 65_001, 1, urgent_pointer=1)
     assert any(bits & PRIORITY for _, bits in peer.stack.take_events())
 
 

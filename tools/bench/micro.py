@@ -94,6 +94,7 @@ def new_tcb(version: int, held: int) -> Any:
     ffi.memmove(tcb.local_address, LOCAL[version], len(LOCAL[version]))
     ffi.memmove(tcb.remote_address, REMOTE[version], len(REMOTE[version]))
     tcb.state, tcb.rcv_wnd, tcb.snd_wnd = lib.TCP_ESTABLISHED, 1 << 30, 1 << 20
+    tcb.rcv_buffer, tcb.rcv_scaling_ratio = 1 << 30, 128
     for ring in (tcb.snd_ring, tcb.rcv_ring):
         lib.ring_reserve(ffi.addressof(ring), 1 << 20, 0)
     lib.ring_write(ffi.addressof(tcb, "snd_ring"), bytes(held), held)
@@ -259,9 +260,9 @@ def ranges_cases() -> Iterator[Case]:
 
     def fill_and_join() -> None:
         for start in range(0, 1000, 10):
-            lib.ranges_add(ranges, start, start + 5, 256)
+            lib.ranges_add(ranges, start, start + 5, 45, 256)
         for start in range(5, 1000, 10):
-            lib.ranges_add(ranges, start, start + 5, 256)
+            lib.ranges_add(ranges, start, start + 5, 45, 256)
         lib.ranges_advance(ranges, 0)
 
     yield Case("ranges_add, up to 100 ranges", fill_and_join, 201)
@@ -369,7 +370,7 @@ def fast_path_cases() -> Iterator[Case]:
     flows = ffi.gc(lib.flow_table_new(bytes(16)), lib.flow_table_free)
     path = ffi.new("struct fast_path *", {"flows": flows})
     tcb = new_tcb(4, 0)
-    tcb.timestamps, tcb.rcv_mss_limit, tcb.interface = 1, 1448, 1
+    tcb.timestamps, tcb.advmss, tcb.rcv_mss, tcb.interface = 1, 1448, 1448, 1
     queue = ffi.gc(ffi.new("struct datagram_queue *", {"limit": 1 << 20}), lib.datagram_queue_release)
     lib.flow_table_insert(flows, flow_key(4, 6, 1234), lib.FLOW_TCP, 1, tcb)
     lib.flow_table_insert(flows, flow_key(4, 17, 1234), lib.FLOW_UDP, 2, queue)
@@ -377,6 +378,7 @@ def fast_path_cases() -> Iterator[Case]:
     datagrams = new_burst(*[datagram(4, 100)] * 64)
 
     def take_segments() -> None:
+        lib.held_segments_release(ffi.addressof(tcb, "held"))
         tcb.rcv_nxt = tcb.rcv_ring.length = tcb.rcv_ring.head = path.touched_count = tcb.touched = 0
         taken = lib.fast_path_receive(path, segments, 0, 1, 1)
         assert taken == 64, "the fast path takes segments in order"

@@ -48,6 +48,20 @@ def _transport_config(target: Target) -> Any:
     return config.tcp if is_tcp(target.endpoint) else config.udp
 
 
+def _receive_buffer(target: Target) -> int:
+    """What it is now: it may have grown by itself."""
+    config = target.driver.stack.config
+    if not is_tcp(target.endpoint):
+        return int(config.udp.receive_buffer)
+    tcb = getattr(target.endpoint, "tcb", None)
+    return int(tcb.rcv_buffer if tcb is not None and tcb.rcv_buffer else config.tcp.rmem[1])
+
+
+def _receive_buffer_most(target: Target) -> int:
+    config = target.driver.stack.config
+    return int(config.tcp.rmem[2] if is_tcp(target.endpoint) else config.udp.receive_buffer)
+
+
 def _read_linger(target: Target) -> bytes:
     linger = target.endpoint.options.linger_ns
     return _LINGER.pack(0, 0) if linger is None else _LINGER.pack(1, linger // SECOND)
@@ -111,7 +125,7 @@ def _write_low_water(target: Target, value: int) -> None:
     """SO_RCVLOWAT: never more than half of what the buffer may hold, as on Linux."""
     options = target.endpoint.options
     wanted = _INT_MAX if value < 0 else value
-    limit = (options.receive_buffer or _transport_config(target).receive_buffer) // 2
+    limit = (options.receive_buffer or _receive_buffer_most(target)) // 2
     target.change("receive_low_water", min(wanted, limit) or 1)
 
 
@@ -147,9 +161,7 @@ TABLE = {
     stdlib.SO_RCVLOWAT: number(lambda target: target.endpoint.options.receive_low_water, _write_low_water),
     stdlib.SO_SNDLOWAT: number(constant(1)),
     stdlib.SO_LINGER: Option(_read_linger, _write_linger),
-    stdlib.SO_RCVBUF: _buffer(
-        "receive_buffer", RECEIVE_BUFFER_MIN, lambda target: int(_transport_config(target).receive_buffer)
-    ),
+    stdlib.SO_RCVBUF: _buffer("receive_buffer", RECEIVE_BUFFER_MIN, _receive_buffer),
     stdlib.SO_SNDBUF: _buffer(
         "send_buffer", SEND_BUFFER_MIN, lambda target: int(_transport_config(target).send_buffer)
     ),

@@ -96,6 +96,14 @@ def _write_defer_accept(target: Target, value: int) -> None:
     target.change("defer_accept", count)
 
 
+def _read_quick_ack(target: Target) -> int:
+    """Whether ACKs do not wait for data to ride along with."""
+    tcb = getattr(target.endpoint, "tcb", None)
+    if tcb is None or not tcb.state:
+        return int(target.endpoint.options.quick_ack != 0)
+    return int(not tcb.ack_pingpong)
+
+
 def _write_window_clamp(target: Target, value: int) -> None:
     """TCP_WINDOW_CLAMP: 0 takes it back, only before the connection is open."""
     tcb = _tcb(target)
@@ -148,7 +156,7 @@ def _read_congestion_info(target: Target) -> bytes:
 TABLE = {
     stdlib.TCP_NODELAY: flag("no_delay"),
     stdlib.TCP_CORK: flag("cork"),
-    stdlib.TCP_QUICKACK: flag("quick_ack"),
+    stdlib.TCP_QUICKACK: number(_read_quick_ack, lambda target, value: target.change("quick_ack", value)),
     stdlib.TCP_MAXSEG: number(_read_max_segment, _write_max_segment),
     stdlib.TCP_KEEPIDLE: ranged("keepalive_time_ns", 1, 32767, _tcp_default("keepalive_time_ns", SECOND), unit=SECOND),
     stdlib.TCP_KEEPINTVL: ranged(

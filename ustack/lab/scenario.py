@@ -167,7 +167,8 @@ def _config(scenario: Scenario) -> StackConfig:
     """Buffers for the path, and ECN for the controllers that need it."""
     config = StackConfig()
     room = max(4 * (scenario.queue_bytes + scenario.rate_bits_per_s * scenario.round_trip_ns // (8 * SECOND)), 4 << 20)
-    config.tcp.receive_buffer = config.tcp.send_buffer = room
+    config.tcp.rmem = (4096, 2 * room, 8 * room)
+    config.tcp.send_buffer = room
     return config
 
 

@@ -15,6 +15,7 @@ from ustack.tcp import (
     ecn,
     opening,
     output,
+    quick_ack,
     reset,
     retransmission,
     segment_size,
@@ -123,6 +124,7 @@ def _become_established(connection: Connection, segment: Segment, now: int) -> N
 
 def _delay_ack(connection: Connection, now: int) -> None:
     """Somebody waits to send: his data will carry the ACK, as in Linux."""
+    quick_ack.enter(connection.tcb)
     connection.tcb.deadline_ns[lib.TIMER_DELAYED_ACK] = now + _ACK_WITH_DATA_NS
     connection.tcp.timers.update(connection)
 
@@ -141,9 +143,7 @@ def _become_syn_received(connection: Connection, segment: Segment, now: int) -> 
 
 def _take_rest(connection: Connection, segment: Segment, now: int) -> None:
     """Data and FIN that came with the SYN,ACK: steps six to eight of the synchronized states."""
-    tcb = connection.tcb
     segment.seq = sequence.add(segment.seq, 1)
     segment.flags &= ~SYN
-    arrival_synchronized.trim(tcb, segment)
     if segment.payload or segment.flags & FIN:
         arrival_synchronized.take_content(connection, segment, now)

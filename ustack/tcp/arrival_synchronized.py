@@ -20,12 +20,15 @@ from ustack.tcp import (
     opening,
     orphans,
     output,
+    receive_buffer,
     receive_queue,
     reset,
+    selective_acks,
     sequence,
     source_route,
     timeouts,
     timestamps,
+    window,
 )
 from ustack.tcp.fast_open import client as fast_open_client
 from ustack.tcp.fast_open import server as fast_open_server
@@ -41,7 +44,7 @@ from ustack.tcp.state import (
     TIME_WAIT,
     change_state,
 )
-from ustack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
+from ustack.wire.tcp import ACK, FIN, RST, SYN, URG
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
@@ -49,11 +52,14 @@ if TYPE_CHECKING:
     from ustack.tcp.segment import Segment
 
 _RECEIVING_STATES = frozenset((ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2))
+_FIN_TAKEN_STATES = frozenset((CLOSE_WAIT, LAST_ACK, CLOSING))
 
 
 def segment_arrives(connection: Connection, segment: Segment, now: int) -> None:
     """The eight checks."""
     tcb = connection.tcb
+    if not segment.flags & (ACK | RST | SYN):
+        raise Drop(DropReason.TCP_NO_ACK_FLAG)
     check_sequence(connection, segment, now)
     tcb.last_received_ns = now
     tcb.probes_sent = 0
@@ -81,22 +87,21 @@ def take_content(connection: Connection, segment: Segment, now: int) -> None:
 
 
 def check_sequence(connection: Connection, segment: Segment, now: int) -> None:
-    """First: PAWS (RFC 7323 §5.3), then whether the segment is in the window, to which it is trimmed."""
+    """First: PAWS (RFC 7323 §5.3), then whether the segment is in the window."""
     tcb = connection.tcb
     _check_simultaneous_open(connection, segment, now)
     _check_timestamps(connection, segment, now)
-    if not _is_acceptable(tcb, segment):
-        if segment.flags & RST:
-            raise Drop(DropReason.TCP_RST_OUT_OF_WINDOW)
-        if tcb.state == TIME_WAIT and segment.flags & FIN:
-            timeouts.enter_time_wait(connection, now)
-        challenge.answer_unacceptable(connection, segment, now)
-        raise Drop(DropReason.TCP_OUT_OF_WINDOW)
-    if segment.flags & (RST | SYN):
+    problem = _position(tcb, segment)
+    if problem is None:
         return
-    if segment.options.timestamps is not None and tcb.timestamps:
-        timestamps.update_recent(tcb, segment, now)
-    trim(tcb, segment)
+    if segment.flags & RST:
+        if _follows_fin(tcb, segment):
+            return
+        raise Drop(DropReason.TCP_RST_OUT_OF_WINDOW)
+    if tcb.state == TIME_WAIT and segment.flags & FIN:
+        timeouts.enter_time_wait(connection, now)
+    challenge.answer_unacceptable(connection, segment, now)
+    raise Drop(problem)
 
 
 def _check_simultaneous_open(connection: Connection, segment: Segment, now: int) -> None:
@@ -118,59 +123,63 @@ def _check_simultaneous_open(connection: Connection, segment: Segment, now: int)
 
 
 def _check_timestamps(connection: Connection, segment: Segment, now: int) -> None:
-    """RFC 7323 §3.2 (a segment must have the option once it was agreed) and §5.3, R1 (PAWS); a RST is exempt.
+    """RFC 7323 §5.3, R1 (PAWS); a RST is exempt.
 
-    A SYN without the option is of another connection, and is challenged like any.
+    # DEVIATION RFC 7323 §3.2: a segment without the option is taken, as in Linux, though it was agreed.
+    # DEVIATION RFC 7323 §5.3: so is an empty one that changes nothing and is not much older: PAWS is not meant for
+    reordered ACKs.
     """
-    tcb = connection.tcb
-    if not tcb.timestamps or segment.flags & RST:
+    tcb, stamps = connection.tcb, segment.options.timestamps
+    if not tcb.timestamps or stamps is None or segment.flags & RST or not timestamps.is_old(tcb, stamps[0], now):
         return
-    if segment.options.timestamps is None:
-        if segment.flags & SYN:
+    if segment.flags & ACK and not segment.length:
+        if sequence.lt(segment.seq, tcb.rcv_nxt):
+            raise Drop(DropReason.TCP_PAWS_OLD_ACK)
+        if segment.seq == tcb.rcv_nxt and _changes_nothing(tcb, segment) and timestamps.is_replayed(tcb, stamps[0]):
             return
-        raise Drop(DropReason.TCP_TIMESTAMP_MISSING)
-    if timestamps.is_old(tcb, segment.options.timestamps[0], now):
-        challenge.answer_unacceptable(connection, segment, now)
-        raise Drop(DropReason.TCP_PAWS)
+    challenge.answer_unacceptable(connection, segment, now)
+    raise Drop(DropReason.TCP_PAWS)
 
 
-def _is_acceptable(tcb: Any, segment: Segment) -> bool:
-    """The four cases of RFC 9293 §3.10.7.4, Table 6.
+def _changes_nothing(tcb: Any, segment: Segment) -> bool:
+    """Whether an ACK is a duplicate with the same window."""
+    return segment.ack == tcb.snd_una and not window.may_update(tcb, segment.seq, segment.ack, segment.window)
 
-    # DEVIATION RFC 9293 §3.10.7.4: an empty segment exactly at the right edge is acceptable, as in Linux: a sender that
-    has # filled the window has no other sequence number for its ACKs.  With a window of zero a segment at RCV.NXT is #
-    acceptable, so that its ACK, URG and RST are seen (MUST-66); its text is trimmed away.
+
+def _position(tcb: Any, segment: Segment) -> DropReason | None:
+    """What is wrong with where the segment stands; None if it is acceptable.  RFC 9293 §3.10.7.4, Table 6.
+
+    # DEVIATION RFC 9293 §3.10.7.4: as in Linux what counts is not RCV.NXT but the last ACK sent, beyond which the peer
+    may not have got; an empty segment exactly at the right edge is acceptable, as a sender that has filled the window
+    has no other sequence number for its ACKs (MUST-66); and what reaches beyond the window is taken whole where the
+    user has read all: then there is room, and the sender knows better than the window that was rounded.
     """
-    nxt: int = tcb.rcv_nxt
-    edge = sequence.add(nxt, tcb.rcv_wnd)
-    length = segment.length
-    if not length:
-        return sequence.ge(segment.seq, nxt) and sequence.le(segment.seq, edge)
-    if segment.seq == nxt:
-        return True
-    return sequence.lt(segment.seq, edge) and sequence.gt(segment.end, nxt)
+    if sequence.lt(segment.end, tcb.last_ack_sent):
+        return DropReason.TCP_OUT_OF_WINDOW
+    edge = sequence.add(tcb.rcv_nxt, window.receive_window(tcb))
+    if sequence.gt(segment.seq, edge):
+        return DropReason.TCP_OUT_OF_WINDOW
+    end = sequence.add(segment.seq, len(segment.payload))
+    if sequence.gt(end, edge) and tcb.rcv_ring.length:
+        return DropReason.TCP_BEYOND_WINDOW
+    return None
 
 
-def trim(tcb: Any, segment: Segment) -> None:
-    """Cut off what is before RCV.NXT and what is beyond the window."""
-    early = sequence.distance(segment.seq, tcb.rcv_nxt)
-    if sequence.lt(segment.seq, tcb.rcv_nxt):
-        segment.payload = segment.payload[early:]
-        segment.seq = sequence.add(segment.seq, early)
-        tcb.ack_now = 1
-    room = sequence.distance(segment.seq, sequence.add(tcb.rcv_nxt, tcb.rcv_wnd))
-    if segment.length > room:
-        segment.payload = segment.payload[:room]
-        segment.flags &= ~(FIN | PSH)
-        tcb.ack_now = 1
+def _follows_fin(tcb: Any, segment: Segment) -> bool:
+    """Whether a RST has the sequence number of the FIN before it: some systems send both so."""
+    return tcb.state in _FIN_TAKEN_STATES and segment.seq == sequence.add(tcb.rcv_nxt, -1)
 
 
 def check_rst(connection: Connection, segment: Segment, now: int) -> None:
-    """Second: RST, only exactly at RCV.NXT; any other one in the window is challenged.  RFC 5961 §3.2."""
+    """Second: RST, exactly at RCV.NXT or at the end of what we have told with SACK; else it is challenged.
+
+    RFC 5961 §3.2.
+    """
     if not segment.flags & RST:
         return
     tcb = connection.tcb
-    if segment.seq != tcb.rcv_nxt:
+    exact = segment.seq == tcb.rcv_nxt or _follows_fin(tcb, segment) or segment.seq == selective_acks.last_end(tcb)
+    if not exact:
         challenge.send_challenge_ack(connection, now)
         raise Drop(DropReason.TCP_RST_NOT_EXACT)
     if tcb.state == TIME_WAIT and connection.tcp.config.rfc1337:
@@ -216,6 +225,7 @@ def check_ack(connection: Connection, segment: Segment, now: int) -> None:
         raise Drop(DropReason.TCP_NO_ACK_FLAG)
     tcb = connection.tcb
     if tcb.state == SYN_RECEIVED:
+        _update_timestamp(tcb, segment, now)
         _complete_open(connection, segment, now)
     elif connection.fast_open.server is not None and sequence.is_within(tcb.iss, segment.ack, tcb.snd_nxt):
         fast_open_server.ended(connection, now)
@@ -225,9 +235,18 @@ def check_ack(connection: Connection, segment: Segment, now: int) -> None:
     if sequence.lt(segment.ack, sequence.add(tcb.snd_una, -max(tcb.snd_max_wnd, 1))):
         challenge.send_challenge_ack(connection, now)
         raise Drop(DropReason.TCP_ACK_TOO_OLD)
+    _update_timestamp(tcb, segment, now)
     acknowledgment.process(connection, segment, now)
+    if segment.options.timestamps is not None and tcb.timestamps:
+        receive_buffer.measure_echo(tcb, segment.options.timestamps[1], len(segment.payload), now)
     if tcb.fin_sent and tcb.snd_una == tcb.snd_nxt:
         _fin_acknowledged(connection, now)
+
+
+def _update_timestamp(tcb: Any, segment: Segment, now: int) -> None:
+    """TS.Recent follows segments whose ACK is in order too, so that a forged one does not move it."""
+    if segment.options.timestamps is not None and tcb.timestamps:
+        timestamps.update_recent(tcb, segment, now)
 
 
 def _complete_open(connection: Connection, segment: Segment, now: int) -> None:
@@ -286,12 +305,13 @@ def check_urg(connection: Connection, segment: Segment) -> None:
 
 def process_text(connection: Connection, segment: Segment, now: int) -> None:
     """Seventh: the text.  Data that nobody will read any more resets the connection (SHLD-3)."""
-    if not segment.payload:
-        return
     tcb = connection.tcb
-    if tcb.state not in _RECEIVING_STATES:
+    if not segment.length or tcb.state == TIME_WAIT:
         return
-    if tcb.refuses_data:
+    if tcb.state in _FIN_TAKEN_STATES and sequence.ge(segment.seq, tcb.rcv_nxt):
+        return
+    end = sequence.add(segment.seq, len(segment.payload))
+    if tcb.refuses_data and tcb.state != ESTABLISHED and sequence.gt(end, tcb.rcv_nxt):
         reset.send_reset(connection.tcp, segment, now)
         connection.fail(errno.ECONNRESET)
         raise Drop(DropReason.TCP_DATA_AFTER_CLOSE)
@@ -299,36 +319,41 @@ def process_text(connection: Connection, segment: Segment, now: int) -> None:
 
 
 def check_fin(connection: Connection, segment: Segment, now: int) -> None:
-    """Eighth: the FIN, once all before it has arrived."""
+    """Eighth: the FIN, once all before it has arrived; if it had to wait, its sender hears at once (RFC 5681 §4.2)."""
     tcb = connection.tcb
+    waited = connection.fin_seq >= 0
     if segment.flags & FIN:
         if tcb.state == TIME_WAIT:
             timeouts.enter_time_wait(connection, now)
             tcb.ack_now = 1
             return
-        if not segment.payload:
-            tcb.ack_now = 1
         if not tcb.fin_received:
             connection.fin_seq = sequence.add(segment.seq, len(segment.payload))
             connection.wants_slow_path(lib.SLOW_OUT_OF_ORDER, True)
     if tcb.fin_received or connection.fin_seq != tcb.rcv_nxt:
         return
     lib.ranges_release(ffi.addressof(tcb, "out_of_order"))
+    selective_acks.clear(tcb)
+    connection.fin_seq = -1
     connection.wants_slow_path(lib.SLOW_OUT_OF_ORDER, False)
     tcb.rcv_nxt = sequence.add(tcb.rcv_nxt, 1)
-    tcb.rcv_wnd = max(tcb.rcv_wnd - 1, 0)
     tcb.bytes_received += 1
     tcb.fin_received = 1
-    tcb.ack_now = 1
+    tcb.ack_scheduled = 1
+    tcb.ack_now = tcb.ack_now or waited
     tcb.events |= READABLE | READ_HANGUP
     _fin_received(connection, now)
 
 
 def _fin_received(connection: Connection, now: int) -> None:
+    """The peer sends no more.  In CLOSE-WAIT our answer is near, with which the ACK may ride along."""
     tcb = connection.tcb
     if tcb.state == ESTABLISHED:
         change_state(tcb, CLOSE_WAIT)
+        tcb.ack_pingpong = 1
     elif tcb.state == FIN_WAIT_1:
+        tcb.ack_now = 1
         change_state(tcb, CLOSING)
     elif tcb.state == FIN_WAIT_2:
+        tcb.ack_now = 1
         timeouts.enter_time_wait(connection, now)

@@ -25,11 +25,13 @@ from ustack.constants import (
 from ustack.endpoint import READ_HANGUP, READABLE, WRITABLE, Address
 from ustack.native import ffi, lib
 from ustack.tcp import (
+    delayed_ack,
     notices,
     opening,
     orphans,
     output,
     rate_sampling,
+    receive_buffer,
     receive_queue,
     retransmission,
     sequence,
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from ustack.tcp.listener import Listener
 
 _UNCONNECTED = (SYN_SENT, SYN_RECEIVED)
+_CONVERSING = (ESTABLISHED, CLOSE_WAIT, FIN_WAIT_1, FIN_WAIT_2)
 
 
 def open_active(connection: Connection, address: bytes, port: int, now: int) -> None:
@@ -256,7 +259,8 @@ def receive_into(connection: Connection, buffer: Any, flags: int, now: int) -> t
         lib.ring_drop(ring, count)
     else:
         lib.ring_read(ring, space, count)
-    after_read(connection, now)
+    receive_queue.forget(tcb, count)
+    after_read(connection, count, now)
     return count, None, 0
 
 
@@ -272,11 +276,12 @@ def _nothing_to_read(connection: Connection, wanted: int) -> int:
     raise errors.error(errno.EAGAIN)
 
 
-def after_read(connection: Connection, now: int) -> None:
-    """Tell the peer if reading has opened the window far enough.  RFC 9293 §3.8.6.2.2."""
+def after_read(connection: Connection, count: int, now: int) -> None:
+    """The user has taken `count` bytes: the buffer follows, and the peer may have to hear of it."""
     tcb = connection.tcb
-    if tcb.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2) and window.update_is_due(tcb):
-        output.send_ack(connection, now)
+    if tcb.state in _CONVERSING:
+        receive_buffer.adjust(connection, receive_queue.first_unread(tcb), now)
+        delayed_ack.after_read(connection, count, now)
 
 
 def _readable_part(connection: Connection) -> tuple[int, int]:
@@ -299,11 +304,22 @@ def _pass_mark(connection: Connection, skipped: int) -> None:
     connection.urgent_seq = connection.urgent_byte = -1
     connection.wants_slow_path(lib.SLOW_URGENT, sequence.gt(connection.tcb.snd_up, connection.tcb.snd_una))
     lib.ring_drop(ffi.addressof(connection.tcb, "rcv_ring"), skipped)
+    receive_queue.forget(connection.tcb, skipped)
 
 
 def readable_bytes(connection: Connection) -> int:
     """How many bytes a receive would give now."""
     return _readable_part(connection)[1]
+
+
+def is_readable(connection: Connection) -> bool:
+    """Whether there is as much to read as the user wants at once, or the peer cannot send more."""
+    tcb = connection.tcb
+    count = readable_bytes(connection)
+    if count >= connection.options.receive_low_water:
+        return True
+    full = receive_buffer.memory_held(tcb) > tcb.rcv_buffer or window.receive_window(tcb) <= tcb.rcv_mss
+    return bool(count and full)
 
 
 def _receive_urgent(connection: Connection, buffer: Any, flags: int) -> tuple[int, Address | None, int]:

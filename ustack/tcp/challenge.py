@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ustack.config import SECOND
-from ustack.tcp import accecn, output
+from ustack.tcp import accecn, output, quick_ack, selective_acks, sequence
 from ustack.wire.tcp import SYN
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ class ChallengeLimit:
 
 def send_challenge_ack(connection: Connection, now: int) -> None:
     """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>, within the limits.  RFC 5961 §7."""
-    tcp = connection.tcp
-    if now - connection.last_challenge_ns >= tcp.config.invalid_ack_interval_ns and tcp.challenge_limit.allows(now):
-        connection.last_challenge_ns = now
+    if _may_answer(connection, now) and connection.tcp.challenge_limit.allows(now):
         output.send_ack(connection, now)
 
 
@@ -46,14 +44,26 @@ def answer_unacceptable(connection: Connection, segment: Segment, now: int) -> N
     """An ACK for an unacceptable segment.
 
     A SYN gets a challenge ACK (RFC 5961 §4.2); empty segments are answered seldom, so that two ends never play
-    ping-pong.
+    ping-pong.  Data that come again mean that our ACKs are lost: RFC 2883 §4 tells so, and quick mode helps.
     """
     if segment.flags & SYN:
         if segment.seq == connection.tcb.irs:
             accecn.syn_in_window(connection, segment)
         send_challenge_ack(connection, now)
-    elif segment.length:
-        output.send_ack(connection, now)
-    elif now - connection.last_out_of_window_ns >= connection.tcp.config.invalid_ack_interval_ns:
-        connection.last_out_of_window_ns = now
-        output.send_ack(connection, now)
+        return
+    if not segment.length and not _may_answer(connection, now):
+        return
+    tcb = connection.tcb
+    if segment.length and sequence.lt(segment.seq, tcb.rcv_nxt):
+        quick_ack.enter(tcb)
+        end = tcb.rcv_nxt if sequence.gt(segment.end, tcb.rcv_nxt) else segment.end
+        selective_acks.duplicate(connection, segment.seq, end)
+    output.send_ack(connection, now)
+
+
+def _may_answer(connection: Connection, now: int) -> bool:
+    """Whether it is long enough since the last answer to something that nobody should have sent."""
+    if now - connection.last_challenge_ns < connection.tcp.config.invalid_ratelimit_ns:
+        return False
+    connection.last_challenge_ns = now
+    return True

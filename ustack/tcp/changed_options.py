@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ustack.endpoint import READABLE
 from ustack.native import lib
-from ustack.tcp import controller_choice, notices, output, source_route, timeouts
+from ustack.tcp import (
+    controller_choice,
+    delayed_ack,
+    notices,
+    output,
+    receive_buffer,
+    source_route,
+    timeouts,
+)
 from ustack.tcp.state import is_synchronized
 
 if TYPE_CHECKING:
@@ -47,13 +56,32 @@ def _keepalive(connection: Connection, now: int) -> None:
 
 
 def _receive_buffer(connection: Connection, now: int) -> None:
+    tcb = connection.tcb
+    if tcb.state:
+        tcb.rcv_buffer = connection.receive_limit
+        tcb.rcv_buffer_locked = connection.options.receive_buffer is not None
+
+
+def _window_clamp(connection: Connection, now: int) -> None:
     if connection.tcb.state:
-        connection.tcb.rcv_limit = connection.receive_limit
+        receive_buffer.set_window_clamp(connection.tcb, connection.options.window_clamp)
+
+
+def _receive_low_water(connection: Connection, now: int) -> None:
+    """The buffer must be able to hold so much; and what is there may be enough now."""
+    tcb, wanted = connection.tcb, connection.options.receive_low_water
+    if not tcb.state:
+        return
+    memory = receive_buffer.memory_from_window(tcb, wanted)
+    if not tcb.rcv_buffer_locked and memory > tcb.rcv_buffer:
+        tcb.rcv_buffer = memory
+        receive_buffer.set_window_clamp(tcb, wanted)
+    connection.raise_event(READABLE)
 
 
 def _quick_ack(connection: Connection, now: int) -> None:
-    if connection.options.quick_ack and connection.tcb.ack_pending_bytes:
-        output.send_ack(connection, now)
+    if connection.tcb.state:
+        delayed_ack.set_quick_ack(connection, connection.options.quick_ack or 0, now)
 
 
 _ACTIONS: dict[str, Callable[[Connection, int], None]] = {
@@ -72,4 +100,6 @@ _ACTIONS: dict[str, Callable[[Connection, int], None]] = {
     "quick_ack": _quick_ack,
     "timestamping": notices.timestamping_changed,
     "receive_timestamp": notices.receive_timestamp_changed,
+    "window_clamp": _window_clamp,
+    "receive_low_water": _receive_low_water,
 }

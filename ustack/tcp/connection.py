@@ -48,8 +48,8 @@ class Connection(Endpoint):
     """A TCP connection, from before its OPEN until its TCB is deleted."""
 
     __slots__ = (
-        "binding", "congestion", "fast_open", "fin_queued", "fin_seq", "interface",
-        "last_challenge_ns", "last_out_of_window_ns", "listener", "loss", "max_segment", "max_segment_until_ns",
+        "accepted", "binding", "congestion", "fast_open", "fin_queued", "fin_seq", "interface",
+        "last_challenge_ns", "listener", "loss", "max_segment", "max_segment_until_ns",
         "notices", "opened", "orphaned", "path", "read_shutdown", "result_pending", "soft_error", "tcb",
         "tcp", "timer_entry_ns", "urgent_byte", "urgent_seq",
     )  # fmt: skip
@@ -66,6 +66,8 @@ class Connection(Endpoint):
         self.path = Path()
         self.congestion: CongestionController | None = None
         self.binding: Binding | None = None
+        self.accepted = True
+        """Not one that waits for accept()."""
         self.listener: Listener | None = None
         """The listener that a connection in SYN-RECEIVED came from: it tells passive from active open (MUST-11)."""
         self.max_segment = 0
@@ -85,7 +87,6 @@ class Connection(Endpoint):
         self.fin_seq = -1
         """The sequence number of a FIN that arrived ahead of missing data; -1 for none."""
         self.last_challenge_ns = -(1 << 62)
-        self.last_out_of_window_ns = -(1 << 62)
         self.urgent_byte = -1
         """The urgent byte that was taken out of the stream and not read; -1 for none."""
         self.urgent_seq = -1
@@ -124,7 +125,7 @@ class Connection(Endpoint):
             bits |= READABLE | READ_HANGUP
             if ended or self.fin_queued:
                 bits |= HANGUP
-        elif self._has_enough_to_read():
+        elif calls.is_readable(self):
             bits |= READABLE
         if ended or self.fin_queued or (self.may_send() and tcb.snd_ring.length < self.send_limit):
             bits |= WRITABLE
@@ -140,13 +141,6 @@ class Connection(Endpoint):
         """Whether the user may send now: in SYN-RECEIVED too, if a Fast Open cookie has opened it (RFC 7413 §4.2.2)."""
         state = self.tcb.state
         return can_send(state) or (state == SYN_RECEIVED and self.fast_open.server is not None)
-
-    def _has_enough_to_read(self) -> bool:
-        """SO_RCVLOWAT: enough is also what nearly fills the buffer."""
-        available = calls.readable_bytes(self)
-        return available > 0 and (
-            available >= self.options.receive_low_water or bool(self.tcb.rcv_wnd <= self.tcb.rcv_mss)
-        )
 
     @property
     def route_metrics(self) -> RouteMetrics:
@@ -168,8 +162,8 @@ class Connection(Endpoint):
 
     @property
     def receive_limit(self) -> int:
-        """The most bytes received and not read."""
-        return self.options.receive_buffer or self.tcp.config.receive_buffer
+        """Memory for what is received and not read, at first: SO_RCVBUF."""
+        return self.options.receive_buffer or self.tcp.config.rmem[1]
 
     def bind(self, address: bytes, port: int) -> None:
         """Bind the local side, before connect or listen."""

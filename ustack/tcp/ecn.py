@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import lib
-from ustack.tcp import accecn, output, sequence
+from ustack.tcp import accecn, output, quick_ack, sequence
 from ustack.tcp.ecn_need import capable_codepoint, need
 from ustack.tcp.state import SYN_RECEIVED, TIME_WAIT
 from ustack.wire.tcp import AE, CWR, ECE, SYN
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _ASKS_ON_OPEN = frozenset((1, 3, 4))
 """Values of `TcpConfig.ecn` with which an active open asks for ECN."""
 _ASKS_ACCURATE = 3
+_QUICK_ACKS = 2
 _ACCEPTS_ACCURATE = frozenset((3, 4, 5))
 _SYN_ACKS_WITH_FLAGS = 2
 """After as many time-outs a <SYN,ACK> is sent without ECN flags: they may be why it gets lost."""
@@ -199,12 +200,12 @@ def data_arrives(connection: Connection, segment: Segment, now: int) -> None:
         return
     if not codepoint:
         if tcb.ecn_flags & lib.ECN_SEEN:
-            _acknowledge_quickly(connection)
+            quick_ack.enter(tcb, _QUICK_ACKS)
         return
     if connection.congestion is not None and need(connection):
         _tell_controller(connection, connection.congestion, codepoint == lib.ECN_CE, now)
     elif tcb.ecn_mode == lib.ECN_CLASSIC and codepoint == lib.ECN_CE and not tcb.ecn_flags & lib.ECN_DEMAND_CWR:
-        _acknowledge_quickly(connection)
+        quick_ack.enter(tcb, _QUICK_ACKS)
         tcb.ecn_flags |= lib.ECN_DEMAND_CWR
 
 
@@ -214,14 +215,10 @@ def _tell_controller(connection: Connection, controller: CongestionController, m
     What was received before a change is acknowledged before it.  RFC 8257 §3.2.
     """
     tcb = connection.tcb
-    if controller.on_ce(marked) and tcb.ack_pending_bytes:
+    if controller.on_ce(marked) and tcb.deadline_ns[lib.TIMER_DELAYED_ACK]:
         output.send_ack(connection, now)
     if tcb.ecn_mode == lib.ECN_CLASSIC:
         tcb.ecn_flags = tcb.ecn_flags & ~lib.ECN_DEMAND_CWR | (lib.ECN_DEMAND_CWR if marked else 0)
-
-
-def _acknowledge_quickly(connection: Connection) -> None:
-    connection.tcb.ack_now = 1
 
 
 def ack_arrives(connection: Connection, segment: Segment, delivered: int, delivered_bytes: int) -> bool:

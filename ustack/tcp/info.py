@@ -193,11 +193,12 @@ def _marks(tcb: Any) -> dict[str, int]:
 def _receiving(connection: Connection, now: int) -> dict[str, int]:
     tcb = connection.tcb
     return {
-        "ato": connection.tcp.config.delayed_ack_ns // _MICROSECOND,
+        "ato": tcb.ack_timeout_ns // _MICROSECOND,
         "rcv_mss": tcb.rcv_mss,
-        "advmss": connection.tcp.receive_mss(connection),
-        "rcv_ssthresh": tcb.rcv_limit,
-        "rcv_space": tcb.rcv_limit,
+        "advmss": tcb.advmss,
+        "rcv_rtt": tcb.rcv_rtt_ns // 8 // _MICROSECOND,
+        "rcv_ssthresh": tcb.rcv_ssthresh,
+        "rcv_space": tcb.rcv_space,
         "rcv_wnd": tcb.rcv_wnd,
     }
 

@@ -136,6 +136,7 @@ class Listener(Endpoint):
         child = tcp.new_connection(self.family)
         child.options = replace(self.options)
         notices.inherit(child)
+        child.accepted = False
         try:
             opening.create_tcb(
                 child, segment.local, segment.local_port, segment.remote, segment.remote_port, now, segment.previous_nxt
@@ -248,6 +249,7 @@ class Listener(Endpoint):
         """The connection that has waited longest.  Raises EAGAIN, or EINVAL after a shutdown."""
         if self.accept_queue:
             connection = self.accept_queue.popleft()
+            connection.accepted = True
             if connection.fast_open.server is not None:
                 connection.fast_open.server.accepted = True
             return connection

@@ -16,19 +16,17 @@ from ustack.tcp import (
     ack_sample,
     controller_choice,
     path_search,
+    receive_buffer,
     segment_size,
     sequence,
     source_route,
     time_wait,
     timeouts,
 )
-from ustack.tcp import options as tcp_options
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
     from ustack.tcp.segment import Segment
-
-_RCV_MSS_FIRST = 536
 
 
 def _new_tcb() -> Any:
@@ -72,11 +70,8 @@ def create_tcb(
     chosen = tcp.isn.choose(local, local_port, remote, remote_port, now)
     begin_at(tcb, time_wait.initial_sequence_number(chosen, previous_nxt))
     tcb.ts_offset = tcp.isn.timestamp_offset(local, local_port, remote, remote_port)
-    tcb.rcv_limit = connection.receive_limit
-    tcb.rcv_wnd = min(tcb.rcv_limit, 0xFFFF)
-    tcb.rcv_wscale = tcp_options.window_shift(tcb.rcv_limit, config.window_scaling)
-    tcb.rcv_mss_limit = tcp.receive_mss(connection)
-    tcb.rcv_mss = min(_RCV_MSS_FIRST, tcb.rcv_mss_limit)
+    tcb.advmss = tcp.receive_mss(connection)
+    receive_buffer.open_buffer(connection)
     tcb.rto_ns = config.rto_initial_ns
     tcb.reordering = config.reordering
     tcb.rack.reo_wnd_steps = 1
@@ -129,7 +124,8 @@ def _acknowledge_syn(connection: Connection, segment: Segment, now: int) -> None
 
 
 def start_transfer(connection: Connection, now: int) -> None:
-    """Data may flow: the controller and keep-alive."""
+    """Data may flow: the receive buffer, the controller and keep-alive."""
+    receive_buffer.establish(connection, now)
     controller_choice.start(connection, _initial_window(connection), now)
     segment_size.size_segments(connection, now)
     path_search.begin(connection, now)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
-from ustack.native import ffi, lib
-from ustack.tcp import accecn_option, timestamps
+from ustack.native import lib
+from ustack.tcp import accecn_option, selective_acks, timestamps, window
 from ustack.wire import tcp_options
 from ustack.wire.tcp_options import TcpOptions
 
@@ -14,16 +14,7 @@ if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
 
 _TIMESTAMPS = struct.Struct(">BBBBII")
-TIMESTAMPS_LENGTH = 12
 _MAX_LENGTH = 40
-_WINDOW_SHIFT_MAX = 14
-
-
-def window_shift(limit: int, enabled: bool) -> int:
-    """The least shift with which `limit` bytes can be advertised.  RFC 7323 §2.3."""
-    if not enabled:
-        return 0
-    return min(max(limit.bit_length() - 16, 0), _WINDOW_SHIFT_MAX)
 
 
 def syn_options(connection: Connection, now: int, cookie: bytes | None = None, *, experimental: bool = False) -> bytes:
@@ -49,11 +40,12 @@ def syn_options(connection: Connection, now: int, cookie: bytes | None = None, *
 
 
 def offer(connection: Connection) -> None:
-    """Set what an active open offers."""
+    """Set what an active open offers, and its window."""
     config, tcb = connection.tcp.config, connection.tcb
     tcb.window_scaling = config.window_scaling
     tcb.timestamps = config.timestamps
     tcb.sack_permitted = config.sack
+    window.offer_first(connection, tcb.advmss)
 
 
 def agree(connection: Connection, options: TcpOptions, offered: bool) -> None:
@@ -70,9 +62,12 @@ def agree(connection: Connection, options: TcpOptions, offered: bool) -> None:
     tcb.sack_permitted = tcb.sack_permitted and options.sack_permitted
     tcb.timestamps = tcb.timestamps and options.timestamps is not None
     if tcb.window_scaling and options.window_scale is not None:
-        tcb.snd_wscale = min(options.window_scale, _WINDOW_SHIFT_MAX)
+        tcb.snd_wscale = min(options.window_scale, window.SHIFT_MAX)
     else:
         tcb.snd_wscale = tcb.rcv_wscale = 0
+        tcb.rcv_window_clamp = min(tcb.rcv_window_clamp, window.WINDOW_FIELD_MAX)
+    if not offered:
+        window.offer_first(connection, tcb.advmss - (timestamps.OPTION_LENGTH if tcb.timestamps else 0))
     if tcb.timestamps and options.timestamps is not None:
         tcb.ts_recent = options.timestamps[0]
     default = config.mss_default_ipv4 if tcb.version == 4 else config.mss_default_ipv6
@@ -83,7 +78,7 @@ def data_options(connection: Connection, now: int) -> bytes:
     """The options of a segment of a synchronized connection: timestamps, Accurate ECN, SACK blocks."""
     tcb = connection.tcb
     packed = _TIMESTAMPS.pack(1, 1, 8, 10, timestamps.value(tcb, now), tcb.ts_recent) if tcb.timestamps else b""
-    blocks = sack_blocks(tcb, (_MAX_LENGTH - len(packed) - 4) // 8)
+    blocks = selective_acks.take_blocks(tcb, (_MAX_LENGTH - len(packed) - 4) // 8)
     if accecn_option.is_due(connection, now):
         return packed + _with_accurate_ecn(tcb, blocks, _MAX_LENGTH - len(packed), now)
     return packed + tcp_options.build_sack(blocks) if blocks else packed
@@ -101,13 +96,3 @@ def _with_accurate_ecn(tcb: Any, blocks: list[tuple[int, int]], room: int, now: 
         return tcp_options.pad_with_no_operations(option)
     sack = tcp_options.build_sack(blocks[:kept])
     return option + b"\x01" * ((2 - len(option)) % 4) + sack[2:]
-
-
-def sack_blocks(tcb: Any, most: int) -> list[tuple[int, int]]:
-    """SACK blocks for the out-of-order ranges, the latest first, as many as fit.  RFC 2018 §4."""
-    held = tcb.out_of_order
-    if not held.count or not tcb.sack_permitted:
-        return []
-    ranges = ffi.unpack(held.items, held.count)
-    ranges.sort(key=lambda item: item.stamp, reverse=True)
-    return [(item.start, item.end) for item in ranges[:most]]

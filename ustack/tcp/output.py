@@ -18,6 +18,7 @@ from ustack.tcp import (
     pacing,
     path_search,
     prr,
+    quick_ack,
     rate_sampling,
     resend,
     retransmission,
@@ -174,6 +175,8 @@ def _send_segment(connection: Connection, length: int, pending: int, fin: bool, 
     if not transmit(connection, seq, flags, length, options):
         return False
     pacing.note_sent(connection, length, now)
+    if length:
+        quick_ack.data_sent(tcb, now)
     end = sequence.add(seq, length + fin)
     record_sent(tcb, seq, end, mark, now)
     notices.transmitted(connection, seq, length, now)
@@ -216,18 +219,19 @@ def transmit(connection: Connection, seq: int, flags: int, length: int, options:
         connection.tcp.follow_route(connection)
         connection.max_segment_until_ns = 0
     flags = ecn.mark(connection, seq, flags, length)
+    config = connection.tcp.config
+    offered = window.choose_window(tcb, config.shrink_window)
     result = lib.segment_build(
-        connection.interface.outgoing.cdata, tcb, seq, tcb.rcv_nxt, flags, window.advertise(tcb), urgent,
-        options, len(options), length,
+        connection.interface.outgoing.cdata, tcb, seq, tcb.rcv_nxt, flags,
+        window.field(tcb, offered, config.workaround_signed_windows), urgent, options, len(options), length,
     )  # fmt: skip
     if result == -1:
         ecn.not_sent(tcb, flags)
         connection.tcp.wait_for_device(connection)
         return False
     assert result == 0, "the payload is in the send ring"
-    tcb.ack_now = 0
-    tcb.ack_pending_bytes = 0
-    tcb.deadline_ns[lib.TIMER_DELAYED_ACK] = 0
+    tcb.rcv_wnd = offered
+    quick_ack.ack_sent(tcb)
     return True
 
 

@@ -197,6 +197,7 @@ class TcpProtocol:
             traffic_class=packet.traffic_class,
             carried=len(packet.payload) - header.data_offset,
             ip_options=packet.options,
+            header_length=header.data_offset,
         )
 
     def icmp_error(self, error: IcmpError, now: int) -> None:

@@ -8,7 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import flight, notices, output, pacing, path_search, prr, rate_sampling, retransmission, sequence
+from ustack.tcp import (
+    flight,
+    notices,
+    output,
+    pacing,
+    path_search,
+    prr,
+    quick_ack,
+    rate_sampling,
+    retransmission,
+    sequence,
+)
 from ustack.tcp.ack_event import SEND_LOST, SEND_NEW
 from ustack.wire.tcp import ACK, FIN, PSH
 
@@ -127,6 +138,7 @@ def send_entry(connection: Connection, index: int, options: bytes, now: int, *, 
     if not output.transmit(connection, segment.seq, flags, length - fin, options):
         return False
     rate_sampling.stamp(tcb, segment, now)
+    quick_ack.data_sent(tcb, now)
     lib.sent_queue_retransmitted(sent, index, probe, now)
     pacing.note_sent(connection, length - fin, now)
     notices.transmitted(connection, segment.seq, length - fin, now)

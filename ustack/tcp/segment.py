@@ -36,6 +36,8 @@ class Segment:
     """Bytes of payload that it arrived with, before it was trimmed to the window."""
     timestamp_advanced: bool = False
     """Its TSval was newer than TS.Recent, and has become it."""
+    header_length: int = 20
+    """Bytes of the TCP header with its options."""
     previous_nxt: int | None = None
     """SND.NXT of the connection in TIME-WAIT whose place this SYN takes."""
 

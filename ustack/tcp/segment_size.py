@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.constants import IP_PMTUDISC_PROBE
-from ustack.tcp import options as tcp_options
+from ustack.tcp import timestamps
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
@@ -33,7 +33,7 @@ def size_segments(connection: Connection, now: int) -> None:
         if search.enabled:
             size = min(size, fitting(connection, search.low))
     connection.max_segment = _within_half_window(tcb, size)
-    tcb.snd_mss = connection.max_segment - (tcp_options.TIMESTAMPS_LENGTH if tcb.timestamps else 0)
+    tcb.snd_mss = connection.max_segment - (timestamps.OPTION_LENGTH if tcb.timestamps else 0)
 
 
 def fitting(connection: Connection, mtu: int) -> int:

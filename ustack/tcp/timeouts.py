@@ -12,6 +12,7 @@ from ustack.native import ffi, lib
 from ustack.tcp import (
     accounting,
     ack_sample,
+    delayed_ack,
     give_up,
     orphans,
     output,
@@ -185,7 +186,7 @@ def _count_probe(tcb: Any) -> None:
 
 def _delayed_ack(connection: Connection, now: int) -> None:
     """RFC 9293 §3.8.6.3 (MUST-40)."""
-    output.send_ack(connection, now)
+    delayed_ack.timed_out(connection, now)
 
 
 def _paced(connection: Connection, now: int) -> None:
@@ -271,6 +272,7 @@ def _sent(connection: Connection) -> Any:
 _HANDLERS = {
     lib.TIMER_RETRANSMIT: _retransmit_slot,
     lib.TIMER_DELAYED_ACK: _delayed_ack,
+    lib.TIMER_COMPRESSED_ACK: _delayed_ack,
     lib.TIMER_KEEPALIVE: _keepalive,
     lib.TIMER_STATE: _state_timeout,
     lib.TIMER_PACING: _paced,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ustack.tcp import sequence
+from ustack.tcp import receive_buffer, sequence
+
+if TYPE_CHECKING:
+    from ustack.tcp.connection import Connection
 
 WINDOW_FIELD_MAX = 0xFFFF
+SHIFT_MAX = 14
+_SIGNED_MAX = 0x7FFF
 
 
 def usable_window(tcb: Any) -> int:
@@ -15,45 +20,89 @@ def usable_window(tcb: Any) -> int:
     return max(room, 0)
 
 
-def wanted_window(tcb: Any) -> int:
-    """The bytes that the receive buffer could take beyond RCV.NXT, as far as the window field can tell."""
-    free: int = min(tcb.rcv_limit - tcb.rcv_ring.length, WINDOW_FIELD_MAX << tcb.rcv_wscale)
-    return max(free, 0)
+def receive_window(tcb: Any) -> int:
+    """RCV.WND of RFC 9293 §3.3.1: what the peer may still send of the window that it knows."""
+    left: int = tcb.rcv_wnd - sequence.distance(tcb.last_ack_sent, tcb.rcv_nxt)
+    return max(left, 0)
 
 
-def choose_window(tcb: Any) -> int:
-    """The window to offer now, in bytes: it never shrinks (SHLD-14), and grows only by a worthwhile step.
-
-    RFC 9293 §3.8.6.2.2 (MUST-39): by at least half of the buffer or one segment.
-    """
-    current: int = tcb.rcv_wnd
-    wanted = wanted_window(tcb)
-    if wanted - current >= min(tcb.rcv_limit // 2, tcb.rcv_mss):
-        return wanted
-    return current
+def _round_up(window: int, shift: int) -> int:
+    return (window + (1 << shift) - 1) >> shift << shift
 
 
-def advertise(tcb: Any) -> int:
-    """Choose the window, record it in RCV.WND and return the field for the wire.
+def offer_first(connection: Connection, mss: int) -> None:
+    """The window and its shift for our SYN: the buffer in whole segments of `mss`.  RFC 7323 §2.3."""
+    tcb, config = connection.tcb, connection.tcp.config
+    clamp: int = tcb.rcv_window_clamp or WINDOW_FIELD_MAX << SHIFT_MAX
+    full = receive_buffer.full_window(tcb)
+    if tcb.rcv_buffer_locked:
+        clamp = min(clamp, full)
+    space = min(clamp, full)
+    if space > mss:
+        space -= space % mss
+    tcb.rcv_wnd = tcb.rcv_ssthresh = min(space, _SIGNED_MAX) if config.workaround_signed_windows else space
+    tcb.rcv_wscale = 0
+    if tcb.window_scaling:
+        most = min(max(space, config.rmem[2], config.rmem_max), clamp)
+        tcb.rcv_wscale = min(max(most.bit_length() - 16, 0), SHIFT_MAX)
+    tcb.rcv_window_clamp = min(WINDOW_FIELD_MAX << tcb.rcv_wscale, clamp)
 
-    Where the field cannot tell it exactly it is rounded up if the buffer has room, else down: what was offered before
-    stays acceptable all the same.  RFC 7323 §2.4.
+
+def new_window(tcb: Any, may_shrink: bool) -> int:
+    """The window that the buffer allows now; it may be smaller than what was offered.
+
+    RFC 9293 §3.8.6.2.2 (MUST-39): nothing rather than less than a segment, or than a sixteenth of the buffer, and where
+    the window is not scaled only whole segments.  A buffer that is half full ends quick mode.
     """
     shift: int = tcb.rcv_wscale
-    current: int = tcb.rcv_wnd
-    field = choose_window(tcb) >> shift
-    if field << shift < current and (field + 1) << shift <= wanted_window(tcb):
-        field += 1
-    field = min(field, WINDOW_FIELD_MAX)
-    tcb.rcv_wnd = max(field << shift, current)
-    return field
+    free, whole = receive_buffer.free_window(tcb), receive_buffer.full_window(tcb)
+    full = min(tcb.rcv_window_clamp, whole)
+    mss = min(tcb.rcv_mss, full)
+    if mss <= 0:
+        return 0
+    shrinks = may_shrink and shift > 0
+    if shrinks:
+        free = free >> shift << shift
+    if free < full >> 1:
+        tcb.ack_quick = 0
+        free = free >> shift << shift
+        if free < whole >> 4 or free < mss or (shrinks and not free):
+            return 0
+    free = min(free, tcb.rcv_ssthresh)
+    return _round_up(free, shift) if shift else _whole_segments(tcb, free, mss, full)
 
 
-def update_is_due(tcb: Any) -> bool:
-    """Whether reading has opened the window so far that the peer should hear of it: it has at least doubled."""
-    current: int = tcb.rcv_wnd
-    wanted = wanted_window(tcb)
-    return wanted >= 2 * current and wanted - current >= min(tcb.rcv_limit // 2, tcb.rcv_mss)
+def _whole_segments(tcb: Any, free: int, mss: int, full: int) -> int:
+    """`free` in whole segments; what was offered is kept while it is within one of that."""
+    window: int = tcb.rcv_wnd
+    if window <= free - mss or window > free:
+        return free - free % mss
+    return free if mss == full and free > window + (full >> 1) else window
+
+
+def choose_window(tcb: Any, may_shrink: bool) -> int:
+    """The window to offer now, in bytes: it never shrinks (SHLD-14) unless `may_shrink`."""
+    if tcb.ack_no_memory:
+        return 0
+    known = receive_window(tcb)
+    new = new_window(tcb, may_shrink)
+    if new < known and not (may_shrink and tcb.rcv_wscale):
+        return _round_up(known, tcb.rcv_wscale)
+    return new
+
+
+def field(tcb: Any, window: int, signed: bool) -> int:
+    """The window for the wire.  RFC 7323 §2.2; some old peers take it for a signed number."""
+    if signed and not tcb.rcv_wscale:
+        return min(window, _SIGNED_MAX)
+    return min(window >> int(tcb.rcv_wscale), WINDOW_FIELD_MAX)
+
+
+def may_update(tcb: Any, seq: int, ack: int, window: int) -> bool:
+    """Whether a segment, whose ACK is not old, tells a window that is newer, or larger, or zero."""
+    if sequence.gt(ack, tcb.snd_wl2) or sequence.gt(seq, tcb.snd_wl1):
+        return True
+    return bool(seq == tcb.snd_wl1 and (window > tcb.snd_wnd or not window))
 
 
 def take_window(tcb: Any, seq: int, ack: int, window: int) -> bool:
@@ -61,8 +110,7 @@ def take_window(tcb: Any, seq: int, ack: int, window: int) -> bool:
 
     Returns whether the offered window has changed.
     """
-    wl1: int = tcb.snd_wl1
-    if not (sequence.lt(wl1, seq) or (wl1 == seq and sequence.le(tcb.snd_wl2, ack))):
+    if not may_update(tcb, seq, ack, window):
         return False
     changed = bool(window != tcb.snd_wnd)
     tcb.snd_wnd = window

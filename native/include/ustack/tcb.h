@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 
+#include "ustack/held_segments.h"
 #include "ustack/ranges.h"
 #include "ustack/ring.h"
 #include "ustack/sent_queue.h"
@@ -46,7 +47,8 @@ enum {
     TIMER_KEEPALIVE = 2,
     TIMER_STATE = 3, /* FIN-WAIT-2, TIME-WAIT, linger, user time-out */
     TIMER_PACING = 4,
-    TIMER_COUNT = 5,
+    TIMER_COMPRESSED_ACK = 5, /* several ACKs with SACK blocks made one */
+    TIMER_COUNT = 6,
 };
 enum {
     RETRANSMIT_NONE = 0,
@@ -152,13 +154,45 @@ struct tcb {
     uint8_t ack_now;        /* an ACK must leave at the end of the burst */
     uint32_t irs;
     uint32_t rcv_nxt;
-    uint32_t rcv_wnd; /* from rcv_nxt to the right edge that was advertised */
+    uint32_t rcv_wnd; /* as last advertised: counts from last_ack_sent */
     uint32_t rcv_up;
-    uint32_t rcv_mss;       /* the peer's segment size, as seen */
-    uint32_t rcv_mss_limit; /* the MSS that we have announced: rcv_mss is never above it */
-    uint32_t rcv_limit;     /* bytes that may be held: the receive buffer */
+    uint32_t rcv_mss;           /* the peer's segment size, as seen */
+    uint32_t last_segment_size; /* of the last segment if it was a small one, else 0 */
+    uint32_t advmss;            /* the MSS that we have announced, less the timestamps */
     uint32_t last_ack_sent;
-    uint32_t ack_pending_bytes; /* received and not acknowledged */
+
+    /* The receive buffer, in bytes of memory, and the window that it gives, in bytes of data:
+     * Linux's sk_rcvbuf, window_clamp, rcv_ssthresh, scaling_ratio (256ths). */
+    uint32_t rcv_buffer;
+    uint32_t rcv_buffer_most; /* how far rcv_buffer may grow */
+    uint32_t rcv_window_clamp;
+    uint32_t rcv_ssthresh;
+    uint8_t rcv_buffer_locked; /* the user has chosen rcv_buffer */
+    uint8_t rcv_scaling_ratio;
+    uint32_t rcv_space; /* bytes the user took in a round trip, at most */
+    uint32_t rcv_space_seq;
+    uint64_t rcv_space_ns; /* when this round trip's count began, at rcv_space_seq */
+    uint64_t rcv_rtt_ns;   /* eight times the round trip as the receiver sees it, 0 for none */
+    uint32_t rcv_rtt_seq;  /* a window is full when RCV.NXT is there */
+    uint32_t rcv_rtt_echo; /* TSecr of the last sample */
+    uint64_t rcv_rtt_since_ns;
+
+    /* Delayed ACKs. */
+    uint8_t ack_scheduled; /* something was received and not acknowledged */
+    uint8_t ack_pushed;    /* small segments among it: 0, 1, 2 for more */
+    uint8_t ack_quick;     /* so many ACKs leave at once, unless in ping-pong mode */
+    uint8_t ack_pingpong;  /* data answer data: ACKs ride along */
+    uint8_t ack_no_memory; /* data was dropped for lack of memory: the window is zero */
+    uint8_t ack_compressed;
+    uint8_t ack_duplicates;
+    uint32_t ack_compressed_at; /* RCV.NXT that these two are for */
+    uint64_t ack_timeout_ns;    /* Linux's ato, 0 before data */
+
+    /* SACK, RFC 2018: the blocks to tell, latest first; and RFC 2883's duplicate. */
+    struct sack_block selective_acks[4];
+    struct sack_block duplicate_sack;
+    uint8_t selective_ack_count;
+    uint8_t has_duplicate_sack;
 
     /* Timestamps: RFC 7323. */
     uint32_t ts_recent;
@@ -174,7 +208,7 @@ struct tcb {
     uint32_t rtt_seq;              /* SND.UNA beyond it ends that flight */
     uint64_t min_rtt_ns;           /* the least of some minutes, 0 before the first sample */
     uint64_t rto_ns;
-    uint64_t deadline_ns[5]; /* by TIMER_, 0 where not armed */
+    uint64_t deadline_ns[6]; /* by TIMER_, 0 where not armed */
     uint8_t retransmit_kind; /* RETRANSMIT_: what deadline_ns[TIMER_RETRANSMIT] is for */
     uint8_t backoff;         /* doublings of the time-out since the last sample */
     uint8_t retransmits;     /* time-outs since new data was last acknowledged: R1, R2 */
@@ -286,6 +320,7 @@ struct tcb {
     /* Buffers. */
     struct ring snd_ring;
     struct ring rcv_ring;
+    struct held_segments held; /* what is in rcv_ring */
     struct ranges out_of_order;
     struct sent_queue sent;
 };

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ustack.config import SECOND
 from ustack.native import ffi, lib
-from ustack.tcp import fast_open, opening, sequence
+from ustack.tcp import fast_open, opening, receive_buffer, sequence
 from ustack.tcp.fast_open import cookies
 
 if TYPE_CHECKING:
@@ -84,14 +84,15 @@ def consider(listener: Listener, segment: Segment, now: int) -> Answer:
 def open_child(child: Connection, listener: Listener, segment: Segment, now: int) -> None:
     """Take the data of the SYN and give the connection to the user, all in SYN-RECEIVED."""
     tcb = child.tcb
-    payload = segment.payload[: tcb.rcv_limit]
+    payload = segment.payload[: tcb.rcv_wnd]
     if payload:
         ring = ffi.addressof(tcb, "rcv_ring")
         result = lib.ring_reserve(ring, len(payload), 0)
         assert result == 0, "memory for the receive ring"
         lib.ring_write(ring, ffi.from_buffer(payload), len(payload))
         tcb.rcv_nxt = sequence.add(tcb.rcv_nxt, len(payload))
-        tcb.rcv_wnd = min(tcb.rcv_wnd, tcb.rcv_limit - len(payload))
+        cost = receive_buffer.packet_length(tcb, segment)
+        lib.held_segments_add(ffi.addressof(tcb, "held"), len(payload), cost)
         tcb.bytes_received += len(payload)
         child.fast_open.syn_data_acknowledged = True
     child.fast_open.server = ServerOpen(listener.pending_opens)
