@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from ustack.api.socket import socket
 from ustack.packetdrill.flow import Flow
+from ustack.packetdrill.platform import Epoll
 from ustack.packetdrill.problems import Failed
-from ustack.packetdrill.readiness import Epoll
+
+if TYPE_CHECKING:
+    from socket import socket
 
 
 @dataclass(slots=True, eq=False)

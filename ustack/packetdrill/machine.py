@@ -13,11 +13,12 @@ from typing import Any
 
 from ustack.address import parse_address
 from ustack.burst import Burst
-from ustack.config import StackConfig
+from ustack.config import StackConfig, TcpConfig
 from ustack.entropy import SeededEntropy
 from ustack.link.device import ALL_OFFLOADS
 from ustack.link.frame import Frame, adapt
 from ustack.native import lib
+from ustack.packetdrill.readiness import OwnPlatform
 from ustack.packetdrill.settings import Addresses
 from ustack.sim.lab import Host, Lab
 from ustack.sim.task import Task
@@ -25,7 +26,12 @@ from ustack.stack import Stack
 from ustack.sysctl import Sysctl
 
 DEVICE = "tun0"
+_ACCURATE_ECN = 3
+"""From this tcp_ecn on segments have the counter ACE, with which Linux's TUN device takes no super-segments."""
 _SEGMENTATION = lib.OFFLOAD_TSO4 | lib.OFFLOAD_TSO6 | lib.OFFLOAD_USO
+
+_FOREVER_NS = 100_000_000_000_000
+"""How long a packet is waited for that may come at any time."""
 
 Capture = Callable[[int, str, bool, bytes], None]
 
@@ -37,6 +43,7 @@ class ScriptedDevice:
     mtu: int
     name: str = DEVICE
     offload: int = ALL_OFFLOADS & ~lib.OFFLOAD_USO
+    config: TcpConfig = field(default_factory=TcpConfig)
     sent: deque[tuple[int, bytes]] = field(default_factory=deque)
     arrivals: deque[Frame] = field(default_factory=deque)
     dropping: bool = False
@@ -55,8 +62,9 @@ class ScriptedDevice:
 
     def write(self, burst: Burst, now: int) -> int:
         """As `Device.write`."""
+        offload = self.offload & ~_SEGMENTATION if self.config.ecn >= _ACCURATE_ECN else self.offload
         for index in range(len(burst)):
-            for frame in adapt(burst, index, self.offload) if not self.dropping else ():
+            for frame in adapt(burst, index, offload) if not self.dropping else ():
                 self.sent.append((now, frame.packet))
                 if self.capture is not None:
                     self.capture(now, self.name, True, frame.completed())
@@ -88,10 +96,12 @@ class Machine:
         """What the script's commands have made."""
         self.lab = Lab(seed)
         self.host: Host = self.lab.add(Stack(config, entropy=SeededEntropy(seed)), "script")
-        self.device = ScriptedDevice(mtu)
+        self.device = ScriptedDevice(mtu, config=config.tcp)
         self.interface = self.host.attach(self.device, [addresses.local_with_prefix])
         default = "0.0.0.0/0" if addresses.version == 4 else "::/0"
         self.host.stack.add_route(default, self.interface, parse_address(addresses.gateway))
+        self.platform = OwnPlatform(self.host)
+        self.patience_ns = _FOREVER_NS
         self._start = self.lab.now()
 
     @property
@@ -101,7 +111,7 @@ class Machine:
 
     def restart_clock(self) -> None:
         """The script begins now."""
-        self._start = self.lab.now()
+        self._start = self.platform.epoch = self.lab.now()
 
     def script_time(self, now: int) -> int:
         """A time of the lab's clock as the script counts it."""

@@ -97,7 +97,7 @@ def _ip(spec: IpSpec) -> str:
 
 
 def _segment(spec: TcpSpec) -> str:
-    text = f"{_flags(spec.flags)} {spec.seq}:{spec.seq + spec.length}({spec.length})"
+    text = f"{_flags(spec.flags)} {spec.seq}:{(spec.seq + spec.length) & 0xFFFFFFFF}({spec.length})"
     if spec.flags & tcp.ACK:
         text += f" ack {spec.ack}"
     if spec.window is not None:

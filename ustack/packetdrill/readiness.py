@@ -6,12 +6,18 @@ import errno
 import select
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ustack import errors
 from ustack.api.socket import socket
 from ustack.endpoint import ERROR, HANGUP, PRIORITY, READ_HANGUP, READABLE, WRITABLE, Endpoint
+from ustack.packetdrill.platform import Epoll
 from ustack.runtime.driver import Driver
 from ustack.runtime.waiting import Observer, Waiter, observe
+from ustack.tcp.connection import Connection
+
+if TYPE_CHECKING:
+    import socket as stdlib
 
 _BITS = (
     (READABLE, select.POLLIN | select.POLLRDNORM),
@@ -110,17 +116,18 @@ class Interest:
         return held
 
 
-class Epoll:
-    """An epoll descriptor."""
+class OwnEpoll(Epoll):
+    """An epoll of our own."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._interests: dict[int, Interest] = {}
 
-    def add(self, descriptor: int, sock: socket, events: int, data: object) -> None:
+    def add(self, descriptor: int, sock: stdlib.socket, events: int, data: object) -> None:
         """EPOLL_CTL_ADD.  Raises EEXIST."""
         if descriptor in self._interests:
             raise errors.error(errno.EEXIST)
+        sock = _ours(sock)
         interest = self._interests[descriptor] = Interest(sock, events, data)
         observe(endpoint_of(sock)).watchers.append(interest)
 
@@ -157,3 +164,42 @@ class Epoll:
             if len(found) < most and (held := interest.report()):
                 found.append((held, interest.data))
         return found
+
+
+class OwnPlatform:
+    """The system that the stack's own sockets are of: a `Platform`."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self.epoch = driver.now()
+
+    def open(self, family: int, kind: int, protocol: int) -> stdlib.socket:
+        """As `Platform`."""
+        made: stdlib.socket = socket(family, kind, protocol)
+        return made
+
+    def poll(self, entries: list[tuple[stdlib.socket, int]], timeout_ms: int) -> list[int]:
+        """As `Platform`."""
+        return poll(self._driver, [(_ours(sock), events) for sock, events in entries], timeout_ms)
+
+    def epoll(self) -> Epoll:
+        """As `Platform`."""
+        return OwnEpoll(self._driver)
+
+    def control(self, sock: stdlib.socket, request: int) -> int:
+        """As `Platform`."""
+        return int(_ours(sock).ioctl(request))
+
+    def at_urgent_data(self, sock: stdlib.socket) -> bool:
+        """As `Platform`."""
+        endpoint = endpoint_of(_ours(sock))
+        return isinstance(endpoint, Connection) and endpoint.at_mark()
+
+    def disconnect(self, sock: stdlib.socket) -> None:
+        """As `Platform`."""
+        _ours(sock).disconnect()
+
+
+def _ours(sock: stdlib.socket) -> socket:
+    assert isinstance(sock, socket), "the platform's sockets are ours"
+    return sock

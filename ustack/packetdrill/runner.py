@@ -28,7 +28,6 @@ from ustack.tcp.info import decode
 SECOND = 1_000_000_000
 _PATIENCE_NS = 2 * SECOND
 """How much later than expected a packet is still waited for."""
-_FOREVER_NS = 100_000 * SECOND
 _CALL_PATIENCE_NS = SECOND
 """How long a call waits for the blocking one before it."""
 _TCP_INFO_BYTES = 1024
@@ -77,7 +76,7 @@ class Run:
         self.script = script
         self.settings = wanted
         self.machine = Machine(wanted.addresses, StackConfig(), wanted.mtu)
-        self.calls = SystemCalls(self.machine.host, wanted, self.machine.files)
+        self.calls = SystemCalls(self.machine.platform, wanted, self.machine.files)
         self.exchange = Exchange(self.machine, self.calls, wanted)
         self.shell = Shell(self.machine, Path(script.path).parent)
         self._snippets: list[Snippet] = []
@@ -199,7 +198,7 @@ class Run:
         anytime = event.time.kind is TimeKind.ANY
         end = due if event.time.end is None else base + event.time.end
         last = self._last[1] if self._last is not None else 0
-        patience = _FOREVER_NS if anytime else max(end - last, 0) + _PATIENCE_NS
+        patience = self.machine.patience_ns if anytime else max(end - last, 0) + _PATIENCE_NS
         try:
             actual = self.exchange.expect(spec, self.machine.now + patience)
             if not anytime:

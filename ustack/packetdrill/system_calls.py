@@ -15,18 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ustack import errors
-from ustack.api.socket import socket
 from ustack.packetdrill import control_messages
 from ustack.packetdrill.descriptors import Descriptors, Open, OpenFile, OpenSocket, Pipe
 from ustack.packetdrill.evaluation import array, bracketed, describe, evaluate, integer, is_null, structure
 from ustack.packetdrill.flow import Flow, FlowState
+from ustack.packetdrill.platform import Platform
 from ustack.packetdrill.problems import Failed, Unsupported
-from ustack.packetdrill.readiness import Epoll, poll
 from ustack.packetdrill.script import Apply, Call, Expression, Field, Structure
 from ustack.packetdrill.settings import Settings
 from ustack.packetdrill.symbols import errno_name, value_of
-from ustack.sim.lab import Host
-from ustack.tcp.connection import Connection
 
 _LIVE_DESCRIPTOR = 1 << 20
 """What a call that makes a descriptor returns; the script's number is its name."""
@@ -48,13 +45,12 @@ class Outcome:
 class SystemCalls:
     """The calls of one run.  `flows` has the sockets under test, the last one in use last."""
 
-    def __init__(self, host: Host, settings: Settings, files: dict[str, bytes]) -> None:
-        self.host = host
+    def __init__(self, platform: Platform, settings: Settings, files: dict[str, bytes]) -> None:
+        self.platform = platform
         self.settings = settings
         self.descriptors = Descriptors()
         self.flows: list[Flow] = []
         self._files = files
-        self._start = host.now()
 
     @property
     def under_test(self) -> Flow | None:
@@ -132,7 +128,7 @@ class SystemCalls:
         default = stdlib.AF_INET6 if six else stdlib.AF_INET
         family = default if call.arguments[0] is ... else integer(call.arguments[0])
         kind, protocol = integer(call.arguments[1]), integer(call.arguments[2])
-        sock = socket(family, kind, protocol)
+        sock = self.platform.open(family, kind, protocol)
         sock.settimeout(0.0 if kind & stdlib.SOCK_NONBLOCK else None)
         name = {stdlib.IPPROTO_UDP: "udp", stdlib.IPPROTO_ICMP: "icmp", stdlib.IPPROTO_ICMPV6: "icmp"}.get(
             protocol, "tcp"
@@ -184,7 +180,7 @@ class SystemCalls:
         """connect() with an address of which only the family matters: AF_UNSPEC dissolves the connection."""
         if family != stdlib.AF_UNSPEC:
             raise errors.error(errno.EAFNOSUPPORT)
-        entry.sock.disconnect()
+        self.platform.disconnect(entry.sock)
         entry.flow.state = FlowState.NEW
         return Outcome(0)
 
@@ -261,7 +257,7 @@ class SystemCalls:
         def check() -> None:
             if flags != message.flags:
                 raise Failed(f"Expected msg_flags 0x{message.flags:08X} but got 0x{flags:08X}")
-            control_messages.compare(expected, found, self._start, self.settings.tolerance_ns)
+            control_messages.compare(expected, found, self.platform.epoch, self.settings.tolerance_ns)
 
         return Outcome(len(data), check)
 
@@ -357,7 +353,7 @@ class SystemCalls:
         if request == _FIONBIO:
             entry.sock.setblocking(not bracketed(call.arguments[2]))
             return Outcome(0)
-        value = entry.sock.ioctl(request)
+        value = self.platform.control(entry.sock, request)
         return Outcome(0, lambda: _check_number("ioctl optval", bracketed(call.arguments[2]), value))
 
     # Waiting.
@@ -367,7 +363,7 @@ class SystemCalls:
         _count(call, 3)
         entries = [structure(item) for item in array(call.arguments[0])]
         wanted = [(self.descriptors.open_socket(integer(each["fd"])).sock, integer(each["events"])) for each in entries]
-        held = poll(self.host, wanted, integer(call.arguments[2]))
+        held = self.platform.poll(wanted, integer(call.arguments[2]))
 
         def check() -> None:
             for each, bits in zip(entries, held, strict=True):
@@ -380,7 +376,7 @@ class SystemCalls:
         _count(call, 1)
         if call.name == "epoll_create" and integer(call.arguments[0]) <= 0:
             raise errors.error(errno.EINVAL)
-        return Outcome(_LIVE_DESCRIPTOR, made=Epoll(self.host))
+        return Outcome(_LIVE_DESCRIPTOR, made=self.platform.epoll())
 
     def epoll_ctl(self, call: Call) -> Outcome:
         """`epoll_ctl(epoll, operation, fd, {events=…, fd=…})`."""
@@ -460,7 +456,7 @@ class SystemCalls:
         target = self.descriptors.find(integer(call.arguments[2]))
         count = integer(call.arguments[4])
         if isinstance(source, OpenSocket) and isinstance(target, Pipe):
-            data = b"" if _at_urgent_data(source.sock) else source.sock.recv(count)
+            data = b"" if self.platform.at_urgent_data(source.sock) else source.sock.recv(count)
             target.content += data
             return Outcome(len(data))
         if isinstance(source, Pipe) and isinstance(target, OpenSocket):
@@ -545,12 +541,6 @@ def _signed(value: bytes) -> int | str:
 def _check_number(what: str, expected: int, actual: int) -> None:
     if expected != actual:
         raise Failed(f"Bad {what}: expected: {expected} ({expected:#x}) actual: {actual} ({actual:#x})")
-
-
-def _at_urgent_data(sock: socket) -> bool:
-    """Whether the next byte is urgent: splice() stops before it."""
-    endpoint = sock._endpoint  # noqa: SLF001  # what stands behind a descriptor in a kernel
-    return isinstance(endpoint, Connection) and endpoint.at_mark()
 
 
 def _epoll_event(expression: Expression) -> tuple[int, int]:
