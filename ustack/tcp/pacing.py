@@ -37,6 +37,13 @@ def update(connection: Connection) -> None:
     tcb.pacing_rate = min(rate, _limit(connection))
 
 
+def limit_changed(connection: Connection, now: int) -> None:
+    """SO_MAX_PACING_RATE counts at once."""
+    if connection.congestion is not None:
+        connection.tcb.paced_until_ns = min(int(connection.tcb.paced_until_ns), now)
+        update(connection)
+
+
 def is_paced(connection: Connection) -> bool:
     """Whether segments are held back."""
     controller = connection.congestion
