@@ -67,8 +67,18 @@ class TcpConfig:
     """The right edge of a scaled window may move back when memory is short (RFC 9293 §3.8.6 warns of it, SHLD-14)."""
     workaround_signed_windows: bool = False
     """No unscaled window above 32767, for peers that take the field for a signed number."""
-    send_buffer: int = 4 << 20
-    """The most bytes written and not acknowledged."""
+    wmem: tuple[int, int, int] = (4096, 16_384, 4 << 20)
+    """Send buffer of a socket: least, at first, and the most it grows to; memory as `tcp.send_buffer` charges it."""
+    notsent_lowat: int = 0xFFFF_FFFF
+    """Bytes that may wait to be sent for the first time; with more, poll() shows no room (TCP_NOTSENT_LOWAT)."""
+    min_tso_segs: int = 2
+    """Segments of a super-segment, at least, however slow the connection is."""
+    tso_rtt_log: int = 9
+    """A super-segment may be larger on short paths: its largest size is halved for every 2^this µs of the least RTT."""
+    tso_win_divisor: int = 3
+    """A part of the window that is worth sending at once, rather than to wait for an ACK and a larger super-segment."""
+    autocorking: bool = True
+    """Taken for Linux's sake and without effect: frames never wait here in a queue that small writes could follow."""
     window_scaling: bool = True
     timestamps: bool = True
     sack: bool = True

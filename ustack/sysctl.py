@@ -80,18 +80,6 @@ def _plain(section: str, name: str) -> Row:
     return Row(lambda config: _text_of(getattr(getattr(config, section), name)), write)
 
 
-def _memory(field: str, which: int) -> Row:
-    """Least, default and largest size of a buffer, of which the stack has one."""
-
-    def write(config: StackConfig, text: str) -> None:
-        sizes = [number(word) for word in text.split()]
-        if len(sizes) != 3:
-            raise ValueError(f"three sizes are wanted, not {text!r}")
-        setattr(config.tcp, field, sizes[which])
-
-    return Row(lambda config: "\t".join([str(getattr(config.tcp, field))] * 3), write)
-
-
 def _ports() -> Row:
     def write(config: StackConfig, text: str) -> None:
         first, last = (number(word) for word in text.split())
@@ -101,7 +89,6 @@ def _ports() -> Row:
 
 
 _ROWS: dict[str, Row] = {
-    _TCP + "wmem": _memory("send_buffer", 1),
     _TCP + "keepalive_time": _field("tcp", "keepalive_time_ns", SECOND),
     _TCP + "keepalive_intvl": _field("tcp", "keepalive_interval_ns", SECOND),
     _TCP + "keepalive_probes": _field("tcp", "keepalive_probes"),

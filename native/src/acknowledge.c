@@ -3,10 +3,6 @@
 
 /* What an acknowledgment does to a TCB, for the fast path and tcp/acknowledgment.py alike. */
 
-enum {
-    EVENT_WRITABLE = 2,
-};
-
 static struct sent_context context_of(const struct tcb *tcb, uint32_t una, int echoed,
                                       uint32_t ts_echo, uint64_t now_ns)
 {
@@ -49,9 +45,6 @@ void tcb_acknowledge(struct tcb *tcb, uint32_t ack, int echoed, uint32_t ts_echo
     tcb->snd_una = ack;
     if (!seq_after(tcb->snd_up, ack)) {
         tcb->snd_up = ack;
-    }
-    if (dropped) {
-        tcb->events |= EVENT_WRITABLE;
     }
 }
 

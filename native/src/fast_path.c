@@ -47,6 +47,13 @@ static int timestamps_are_ordinary(const struct tcb *tcb, const struct packet *p
     return packet->has_timestamps && !seq_lt(packet->ts_value, tcb->ts_recent);
 }
 
+/* Whether another window may let data leave that wait for it with nothing in flight. */
+static int window_lets_go(const struct tcb *tcb, const struct packet *packet)
+{
+    return tcb->sent.count == 0 && tcb->snd_ring.length > 0 &&
+           (uint32_t)packet->window << tcb->snd_wscale != tcb->snd_wnd;
+}
+
 /* The acknowledgment: new, or a repetition that comes with data. Anything that could be a duplicate
  * ACK is for Python. */
 static int ack_is_ordinary(const struct tcb *tcb, const struct packet *packet)
@@ -55,6 +62,9 @@ static int ack_is_ordinary(const struct tcb *tcb, const struct packet *packet)
         return 0;
     }
     if (packet->ack == tcb->snd_una && packet->payload_length == 0) {
+        return 0;
+    }
+    if (window_lets_go(tcb, packet)) {
         return 0;
     }
     return ((uint32_t)packet->window << tcb->snd_wscale) != 0;

@@ -62,7 +62,7 @@ SIDES = st.builds(
 CONFIGS = st.builds(
     TcpConfig,
     receive_buffer=st.sampled_from([1 << 20, 10_000, 1500, 100]),
-    send_buffer=st.sampled_from([1 << 20, 3000]),
+    wmem=st.sampled_from([(4096, 16_384, 1 << 22), (1, 3000, 3000)]),
     timestamps=st.booleans(),
     sack=st.booleans(),
     window_scaling=st.booleans(),

@@ -102,7 +102,7 @@ class Fuzzed:
         return StackConfig(
             tcp=TcpConfig(
                 rmem=(4096, RECEIVE_BUFFER, RECEIVE_BUFFER),
-                send_buffer=SEND_BUFFER,
+                wmem=(SEND_BUFFER, SEND_BUFFER, SEND_BUFFER),
                 out_of_order_ranges=RANGES,
                 retries2=4,
                 syn_retries=2,
@@ -441,11 +441,11 @@ def check_tcb(connection: Connection) -> None:
     tcb = connection.tcb
     outstanding = sequence.distance(tcb.snd_una, tcb.snd_nxt)
     sent = tcb.sent
-    assert outstanding <= SEND_BUFFER + 2
+    assert outstanding <= 2 * SEND_BUFFER + 2
     assert sent.sacked_segments + sent.lost_segments <= sent.segments <= outstanding
     assert sent.retransmitted_segments <= sent.segments
     assert _queued_bytes(sent) == outstanding
-    assert tcb.snd_ring.length <= SEND_BUFFER
+    assert tcb.snd_ring.length <= 2 * SEND_BUFFER
     assert tcb.rcv_ring.length <= 1 << 17
     assert tcb.rcv_ring.capacity <= 1 << 18
     assert tcb.out_of_order.count <= RANGES

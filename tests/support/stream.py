@@ -14,9 +14,15 @@ from ustack.tcp.state import State
 from ustack.wire import tcp
 
 
-def established(peer: Peer, window: int = 65535, round_trip: float = 0, **options: Any) -> Connection:
-    """A connection that the peer has opened to a new listener: `round_trip` in milliseconds, options of the SYN."""
+def established(
+    peer: Peer, window: int = 65535, round_trip: float = 0, send_buffer: int | None = 8 << 20, **options: Any
+) -> Connection:
+    """A connection that the peer has opened to a new listener: `round_trip` in milliseconds, options of the SYN.
+
+    Its send buffer takes all that a test writes, unless the test is about that: None lets it grow by itself.
+    """
     listener = peer.listen()
+    listener.options.send_buffer = send_buffer
     peer.inject("S", 0, window=window, **options)
     syn_ack = peer.expect("S.", 0, 1)
     peer.advance(round_trip)
@@ -35,6 +41,7 @@ def established(peer: Peer, window: int = 65535, round_trip: float = 0, **option
 def connected(peer: Peer, window: int = 65535, **options: Any) -> Connection:
     """A connection that the stack has opened to the peer."""
     connection = peer.connect()
+    connection.options.send_buffer = 8 << 20
     peer.expect("S", 0)
     peer.inject("S.", 0, 1, window=window, **options)
     peer.expect(".", 1, 1)

@@ -213,6 +213,7 @@ def test_a_user_may_bring_a_controller_of_his_own(version: int, monkeypatch: pyt
     connection = established(peer, mss=MSS)
     write(peer, connection, STREAM[: 50 * MSS])
     assert len(drain(peer)) == 4
+    peer.advance(2)
     peer.inject(".", 1, 1 + MSS)
     for _ in range(3):
         peer.inject(".", 1, 1 + MSS)

@@ -69,6 +69,7 @@ def test_a_tiny_mss_is_taken_as_48(peer: Peer, mss: int) -> None:
         peer.inject(".", start, 1, b"x", timestamps=(1, 0))
     drain(peer)
     peer.inject(".", 1, 37, timestamps=(1, 0))
+    peer.advance(2)
     write(peer, connection, STREAM[:50])
     assert max(sizes(peer)) == 8
 

@@ -7,7 +7,7 @@ import pytest
 from tests.support.stream import drain, established, payload_of, write
 from ustack.native import lib
 from ustack.sim.peer import Peer, Sent
-from ustack.tcp.output import SUPER_SEGMENT_MAX
+from ustack.tcp.super_segment import BYTES_MAX
 
 STREAM = bytes(range(256)) * 1200
 MSS = 1000
@@ -35,10 +35,11 @@ def segments_of(sent: Sent) -> list[tuple[int, bytes, str]]:
     ]
 
 
-def test_a_device_with_offload_gets_one_frame_for_the_whole_window(version: int) -> None:
+def test_a_device_with_offload_gets_large_frames(version: int) -> None:
     peer = wide(version, FULL_OFFLOAD)
-    sent = peer.expect("P.", 1, 1, STREAM[: 10 * MSS])
-    assert sent.gso_size == MSS
+    """In two frames: half of the congestion window at once, as Linux does."""
+    halves = [peer.expect("P.", 1, 1, STREAM[: 5 * MSS]), peer.expect("P.", 5001, 1, STREAM[5 * MSS : 10 * MSS])]
+    assert [each.gso_size for each in halves] == [MSS, MSS]
     peer.expect_nothing()
 
 
@@ -47,7 +48,7 @@ def test_a_device_without_offload_gets_frames_of_the_mss(version: int) -> None:
     sent = drain(peer)
     assert [len(each.payload) for each in sent] == [MSS] * 10
     assert all(not each.gso_size for each in sent)
-    assert [each.flags for each in sent] == ["."] * 9 + ["P."]
+    assert [each.flags for each in sent] == (["."] * 4 + ["P."]) * 2
 
 
 @pytest.mark.parametrize("missing", [lib.OFFLOAD_TSO4 | lib.OFFLOAD_TSO6, lib.OFFLOAD_CHECKSUM])
@@ -103,7 +104,7 @@ def test_a_super_segment_is_whole_segments_unless_it_ends_the_data(version: int)
     acked = 1
     while acked < 1 + len(STREAM):
         for sent in drain(peer):
-            assert len(sent.payload) <= SUPER_SEGMENT_MAX
+            assert len(sent.payload) <= BYTES_MAX
             acked += len(sent.payload)
             assert len(sent.payload) % MSS == 0 or acked == 1 + len(STREAM)
         peer.inject(".", 1, acked, window=60_000)
@@ -172,5 +173,5 @@ def test_a_device_without_room_takes_the_rest_later(version: int) -> None:
         peer.burst.clear()
         peer.burst.append(peer.segment(".", 1, acked, window=60_000))
         peer.stack.receive(peer.interface, peer.burst, peer.now)
-    assert lib.BURST_FRAMES - SUPER_SEGMENT_MAX // 536 < max(bursts) <= lib.BURST_FRAMES
+    assert lib.BURST_FRAMES - BYTES_MAX // 536 < max(bursts) <= lib.BURST_FRAMES
     assert not peer.stack.tcp.blocked

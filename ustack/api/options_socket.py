@@ -6,7 +6,6 @@ import errno
 import socket as stdlib
 import struct
 from collections.abc import Callable
-from typing import Any
 
 from ustack import errors
 from ustack.api.option_kinds import SECOND, Option, Target, constant, flag, integer, number, only_for, switch
@@ -43,11 +42,6 @@ def _buffer(field: str, least: int, default: Callable[[Target], int]) -> Option:
     return number(lambda target: getattr(target.endpoint.options, field) or default(target), write)
 
 
-def _transport_config(target: Target) -> Any:
-    config = target.driver.stack.config
-    return config.tcp if is_tcp(target.endpoint) else config.udp
-
-
 def _receive_buffer(target: Target) -> int:
     """What it is now: it may have grown by itself."""
     config = target.driver.stack.config
@@ -60,6 +54,14 @@ def _receive_buffer(target: Target) -> int:
 def _receive_buffer_most(target: Target) -> int:
     config = target.driver.stack.config
     return int(config.tcp.rmem[2] if is_tcp(target.endpoint) else config.udp.receive_buffer)
+
+
+def _send_buffer(target: Target) -> int:
+    """A connection's grows by itself."""
+    config = target.driver.stack.config
+    if not is_tcp(target.endpoint):
+        return int(config.udp.send_buffer)
+    return int(getattr(target.endpoint, "send_limit", config.tcp.wmem[1]))
 
 
 def _read_linger(target: Target) -> bytes:
@@ -162,9 +164,7 @@ TABLE = {
     stdlib.SO_SNDLOWAT: number(constant(1)),
     stdlib.SO_LINGER: Option(_read_linger, _write_linger),
     stdlib.SO_RCVBUF: _buffer("receive_buffer", RECEIVE_BUFFER_MIN, _receive_buffer),
-    stdlib.SO_SNDBUF: _buffer(
-        "send_buffer", SEND_BUFFER_MIN, lambda target: int(_transport_config(target).send_buffer)
-    ),
+    stdlib.SO_SNDBUF: _buffer("send_buffer", SEND_BUFFER_MIN, _send_buffer),
     stdlib.SO_RCVTIMEO: _time_limit("receive_timeout_ns"),
     stdlib.SO_SNDTIMEO: _time_limit("send_timeout_ns"),
     stdlib.SO_MARK: _stored("mark"),

@@ -168,7 +168,7 @@ def _config(scenario: Scenario) -> StackConfig:
     config = StackConfig()
     room = max(4 * (scenario.queue_bytes + scenario.rate_bits_per_s * scenario.round_trip_ns // (8 * SECOND)), 4 << 20)
     config.tcp.rmem = (4096, 2 * room, 8 * room)
-    config.tcp.send_buffer = room
+    config.tcp.wmem = (4096, room, room)
     return config
 
 

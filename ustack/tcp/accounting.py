@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ustack.native import lib
-from ustack.tcp import output, window
-from ustack.tcp.state import CLOSED
+from ustack.tcp import output
+from ustack.tcp.state import CLOSE_WAIT, CLOSED, ESTABLISHED
 
 if TYPE_CHECKING:
     from typing import Any
@@ -20,10 +20,12 @@ _COUNT_MAX = 0xFFFF
 """Where the counters of time-outs stand still."""
 
 
-def note_wait(connection: Connection, now: int) -> None:
+def note_wait(connection: Connection, now: int, waits_for_peer: bool = False) -> None:
     """Output has done what it could: charge the time from now on to what keeps it from going on."""
     tcb = connection.tcb
-    waits_for = _waits_for(connection) if tcb.sent.count or tcb.snd_ring.length else lib.WAITS_NOTHING
+    waits_for = lib.WAITS_NOTHING
+    if tcb.sent.count or tcb.snd_ring.length:
+        waits_for = lib.WAITS_PEER if waits_for_peer else _waits_for(connection)
     if waits_for != tcb.waits_for:
         tcb.waited_ns[tcb.waits_for] += now - tcb.waits_since_ns
         tcb.waits_for = waits_for
@@ -31,18 +33,12 @@ def note_wait(connection: Connection, now: int) -> None:
 
 
 def _waits_for(connection: Connection) -> int:
-    if _waits_for_peer(connection):
-        return int(lib.WAITS_PEER)
-    return int(lib.WAITS_NETWORK)
-
-
-def _waits_for_peer(connection: Connection) -> bool:
-    """Whether the next new segment would be allowed by the congestion window, but not by the peer's."""
+    """The network; or the user, if all is sent, cwnd is open and he found no room in the send buffer."""
     tcb = connection.tcb
-    unsent = output.unsent_bytes(tcb)
-    if unsent <= 0 or output.packets_in_flight(tcb) >= tcb.cwnd_packets:
-        return False
-    return window.usable_window(tcb) < min(unsent, int(tcb.snd_mss))
+    if not connection.sending.wants_room or connection.sending.chunks or tcb.state not in (ESTABLISHED, CLOSE_WAIT):
+        return int(lib.WAITS_NETWORK)
+    limited = output.packets_in_flight(tcb) >= tcb.cwnd_packets
+    return int(lib.WAITS_NETWORK if limited else lib.WAITS_APPLICATION)
 
 
 def waited_ns(tcb: Any, waits_for: int, now: int) -> int:

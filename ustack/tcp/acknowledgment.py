@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ustack.native import lib
-from ustack.tcp import ack_sample, ecn, recovery, reordering, scoreboard, sequence, window
+from ustack.tcp import ack_sample, ecn, recovery, reordering, scoreboard, sequence, window, window_probe
 from ustack.tcp.ack_event import AckEvent
 from ustack.tcp.segment import Segment
 from ustack.wire.tcp import CWR, ECE, FIN, SYN
@@ -101,10 +101,14 @@ def _take_window(connection: Connection, segment: Segment, now: int) -> None:
     tcb = connection.tcb
     tcb.last_ack_received_ns = now
     was_closed = not tcb.snd_wnd
-    if window.take_window(tcb, segment.seq, segment.ack, segment.window):
+    changed = window.take_window(tcb, segment.seq, segment.ack, segment.window)
+    if changed:
         connection.wants_slow_path(lib.SLOW_WINDOW, not tcb.snd_wnd)
         if was_closed:
             recovery.on_window_opened(connection, now)
+    if connection.sending.chunks:
+        answers = not tcb.sent.count and not segment.payload
+        window_probe.window_taken(connection, changed, answers, now)
 
 
 def _advance(connection: Connection, segment: Segment, now: int) -> None:

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ustack import errors
 from ustack.address import LOOPBACK_IPV4, LOOPBACK_IPV6, is_multicast, is_unspecified
 from ustack.constants import (
-    MSG_CONTINUED,
     MSG_ERRQUEUE,
     MSG_FASTOPEN,
-    MSG_MORE,
     MSG_OOB,
     MSG_PEEK,
     MSG_TRUNC,
@@ -26,6 +24,7 @@ from ustack.endpoint import READ_HANGUP, READABLE, WRITABLE, Address
 from ustack.native import ffi, lib
 from ustack.tcp import (
     delayed_ack,
+    nagle,
     notices,
     opening,
     orphans,
@@ -34,8 +33,10 @@ from ustack.tcp import (
     receive_buffer,
     receive_queue,
     retransmission,
+    send_buffer,
     sequence,
     window,
+    write_queue,
 )
 from ustack.tcp import options as tcp_options
 from ustack.tcp.fast_open import client as fast_open_client
@@ -183,34 +184,13 @@ def send(connection: Connection, data: Any, flags: int, destination: Address | N
             notices.sent(connection, flags)
             return count
     connection.raise_pending_error()
-    tcb = connection.tcb
     _check_can_send(connection)
     notices.check_send(connection, flags)
     buffer = ffi.from_buffer(data)
-    length = len(buffer)
-    taken = min(length, connection.send_limit - tcb.snd_ring.length)
-    if taken <= 0:
-        if not length:
-            return 0
-        raise errors.error(errno.EAGAIN)
-    ring = ffi.addressof(tcb, "snd_ring")
-    needed = tcb.snd_ring.length + taken
-    if needed > tcb.snd_ring.capacity and lib.ring_reserve(ring, needed, 0):
-        raise errors.error(errno.ENOBUFS)
-    rate_sampling.note_app_limited(tcb, output.unsent_bytes(tcb))
-    lib.ring_write(ring, buffer, taken)
-    if taken == length or not flags & MSG_CONTINUED:
-        notices.sent(connection, flags)
-    if flags & MSG_OOB and taken == length:
-        tcb.snd_up = sequence.add(tcb.snd_ring_seq, tcb.snd_ring.length)
-        connection.wants_slow_path(lib.SLOW_URGENT, True)
-    if flags & MSG_MORE:
-        _output_corked(connection, now)
-    else:
-        output.output(connection, now)
-    if flags & MSG_OOB and sequence.gt(tcb.snd_up, tcb.snd_nxt):
-        output.send_ack(connection, now)
-    return int(taken)
+    if not len(buffer):
+        return 0
+    rate_sampling.note_app_limited(connection.tcb, send_buffer.unsent_bytes(connection.tcb))
+    return write_queue.take(connection, buffer, flags, now)
 
 
 def _check_can_send(connection: Connection) -> None:
@@ -222,14 +202,6 @@ def _check_can_send(connection: Connection) -> None:
     if state in _UNCONNECTED:
         raise errors.error(errno.EAGAIN)
     raise errors.error(errno.EPIPE)
-
-
-def _output_corked(connection: Connection, now: int) -> None:
-    """As TCP_CORK for this one call."""
-    corked = connection.options.cork
-    connection.options.cork = True
-    output.output(connection, now)
-    connection.options.cork = corked
 
 
 def receive_into(connection: Connection, buffer: Any, flags: int, now: int) -> tuple[int, Address | None, int]:
@@ -416,7 +388,8 @@ def _queue_fin(connection: Connection, now: int) -> None:
         connection.wants_slow_path(lib.SLOW_SHUTDOWN, True)
     elif tcb.state == CLOSE_WAIT:
         change_state(tcb, LAST_ACK)
-    output.output(connection, now)
+    write_queue.finish(connection)
+    output.output(connection, now, nagle.OFF)
 
 
 def abort(connection: Connection, now: int) -> None:

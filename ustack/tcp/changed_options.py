@@ -14,6 +14,7 @@ from ustack.tcp import (
     output,
     pacing,
     receive_buffer,
+    send_buffer,
     source_route,
     timeouts,
 )
@@ -41,10 +42,24 @@ def _sharing(connection: Connection, now: int) -> None:
         connection.tcp.ports.refresh(connection.binding)
 
 
-def _send_rest(connection: Connection, now: int) -> None:
-    """What Nagle or a cork held back may leave now."""
-    if connection.options.no_delay or not connection.options.cork:
+def _no_delay(connection: Connection, now: int) -> None:
+    """TCP_NODELAY sends what is unsent now, even through a cork."""
+    if connection.options.no_delay:
+        connection.sending.released = True
         output.output(connection, now)
+
+
+def _cork(connection: Connection, now: int) -> None:
+    """What the cork held back leaves when it is pulled, as far as Nagle lets it."""
+    if not connection.options.cork:
+        connection.sending.released |= connection.options.no_delay
+        output.output(connection, now)
+
+
+def _send_buffer(connection: Connection, now: int) -> None:
+    """Whoever waits for room looks again."""
+    connection.sending.wants_room = True
+    send_buffer.acknowledged(connection, output.packets_in_flight(connection.tcb))
 
 
 def _keepalive(connection: Connection, now: int) -> None:
@@ -91,8 +106,10 @@ _ACTIONS: dict[str, Callable[[Connection, int], None]] = {
     "path_mtu_discovery": _ip_options,
     "reuse_address": _sharing,
     "reuse_port": _sharing,
-    "no_delay": _send_rest,
-    "cork": _send_rest,
+    "no_delay": _no_delay,
+    "cork": _cork,
+    "send_buffer": _send_buffer,
+    "notsent_lowat": _send_buffer,
     "keepalive": _keepalive,
     "keepalive_time_ns": _keepalive,
     "receive_buffer": _receive_buffer,

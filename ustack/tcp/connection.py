@@ -24,12 +24,13 @@ from ustack.endpoint import (
 )
 from ustack.ip.routing import NO_METRICS, RouteMetrics
 from ustack.native import ffi
-from ustack.tcp import calls, changed_options, info, queries, send_message, timeouts
+from ustack.tcp import calls, changed_options, info, queries, send_buffer, send_message, timeouts
 from ustack.tcp.congestion import CONTROLLERS
 from ustack.tcp.fast_open import FastOpenState
 from ustack.tcp.fast_open import client as fast_open_client
 from ustack.tcp.path import Path
 from ustack.tcp.recovery_state import RecoveryState
+from ustack.tcp.send_buffer import SendState
 from ustack.tcp.state import CLOSED, SYN_RECEIVED, SYN_SENT, can_send
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Connection(Endpoint):
     __slots__ = (
         "accepted", "binding", "congestion", "fast_open", "fin_queued", "fin_seq", "interface",
         "last_challenge_ns", "listener", "loss", "max_segment", "max_segment_until_ns",
-        "notices", "opened", "orphaned", "path", "read_shutdown", "result_pending", "soft_error", "tcb",
+        "notices", "opened", "orphaned", "path", "read_shutdown", "result_pending", "sending", "soft_error", "tcb",
         "tcp", "timer_entry_ns", "urgent_byte", "urgent_seq",
     )  # fmt: skip
 
@@ -76,6 +77,7 @@ class Connection(Endpoint):
         """When it is worked out anew."""
         self.fin_queued = False
         """The user sends no more: a FIN follows the last byte of the send ring."""
+        self.sending = SendState()
         self.read_shutdown = False
         self.orphaned = False
         """The user has let go of the socket."""
@@ -127,8 +129,13 @@ class Connection(Endpoint):
                 bits |= HANGUP
         elif calls.is_readable(self):
             bits |= READABLE
-        if ended or self.fin_queued or (self.may_send() and tcb.snd_ring.length < self.send_limit):
+        if ended or self.fin_queued:
             bits |= WRITABLE
+        elif self.may_send():
+            if send_buffer.is_writable(self):
+                bits |= WRITABLE
+            else:
+                send_buffer.note_full(self)
         if self.urgent_byte >= 0 or (self.urgent_seq >= 0 and self.options.out_of_band_inline):
             bits |= PRIORITY
         return bits
@@ -157,8 +164,8 @@ class Connection(Endpoint):
 
     @property
     def send_limit(self) -> int:
-        """The most bytes written and not acknowledged."""
-        return self.options.send_buffer or self.tcp.config.send_buffer
+        """The memory that may be charged for what is written and not acknowledged (`send_buffer`)."""
+        return self.options.send_buffer or self.sending.grown_buffer or self.tcp.config.wmem[1]
 
     @property
     def receive_limit(self) -> int:

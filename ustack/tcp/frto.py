@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ustack.tcp import newreno, output, sequence, undo, window
+from ustack.tcp import newreno, send_buffer, sequence, undo, window
 from ustack.tcp.ack_event import SEND_LOST, SEND_NEW
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _is_decided(connection: Connection, event: AckEvent, *, recovered: bool) -> 
             tcb.frto = 0
     elif event.advanced and not recovered:
         tcb.recovery_point = tcb.snd_nxt
-        if output.unsent_bytes(tcb) > 0 and window.usable_window(tcb) > 0:
+        if send_buffer.unsent_bytes(tcb) > 0 and window.usable_window(tcb) > 0:
             event.send = SEND_NEW
             return True
         tcb.frto = 0

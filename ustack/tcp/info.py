@@ -9,7 +9,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import lib
-from ustack.tcp import accounting, output, retransmission
+from ustack.tcp import accounting, retransmission, send_buffer
 from ustack.tcp.congestion.controller import INFINITE_SSTHRESH
 from ustack.tcp.state import CLOSED, SYN_RECEIVED, SYN_SENT, State
 
@@ -160,7 +160,7 @@ def _sending(connection: Connection, now: int) -> dict[str, int]:
         "snd_cwnd": tcb.cwnd_packets or _UNOPENED_WINDOW,
         "total_retrans": tcb.retransmissions,
         "reordering": tcb.reordering or _REORDERING,
-        "notsent_bytes": max(output.unsent_bytes(tcb), 0) if tcb.state not in _UNSYNCHRONIZED else 0,
+        "notsent_bytes": max(send_buffer.unsent_bytes(tcb), 0) if tcb.state not in _UNSYNCHRONIZED else 0,
         "snd_wnd": tcb.snd_wnd,
     }
 

@@ -18,6 +18,7 @@ from ustack.tcp import (
     path_search,
     receive_buffer,
     segment_size,
+    send_buffer,
     sequence,
     source_route,
     time_wait,
@@ -124,11 +125,13 @@ def _acknowledge_syn(connection: Connection, segment: Segment, now: int) -> None
 
 
 def start_transfer(connection: Connection, now: int) -> None:
-    """Data may flow: the receive buffer, the controller and keep-alive."""
+    """Data may flow: the buffers, the sizes of segments, the controller, keep-alive."""
     receive_buffer.establish(connection, now)
-    controller_choice.start(connection, _initial_window(connection), now)
     segment_size.size_segments(connection, now)
+    controller_choice.start(connection, _initial_window(connection), now)
     path_search.begin(connection, now)
+    connection.sending.pushed_seq = connection.tcb.snd_una
+    send_buffer.grow(connection)
     timeouts.start_keepalive(connection, now)
 
 

@@ -1,7 +1,7 @@
 """What to send now: lost data first (`resend`), then new data, then the FIN; and the ACK that is owed.
 
-The sender works in super-segments of up to 64 KiB; C cuts them to the MSS where the device cannot.  RFC 9293 §3.7.4,
-§3.8.6.2.1 (MUST-38: silly-window avoidance, SHLD-7: Nagle), RFC 5681 §3.1 (never beyond cwnd).
+The sender works in super-segments of up to 64 KiB (`super_segment` says how large); C cuts them to the MSS where the
+device cannot.  RFC 9293 §3.7.4, §3.8.6.2.1 (MUST-38: silly-window avoidance), RFC 5681 §3.1 (never beyond cwnd).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from ustack.tcp import (
     cwnd_validation,
     ecn,
     flight,
+    nagle,
     notices,
     pacing,
     path_search,
@@ -24,7 +25,9 @@ from ustack.tcp import (
     retransmission,
     segment_size,
     sequence,
+    super_segment,
     window,
+    write_queue,
 )
 from ustack.tcp import options as tcp_options
 from ustack.tcp.state import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_SENT
@@ -33,10 +36,6 @@ from ustack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
 
-SUPER_SEGMENT_MAX = 65_535 - 60 - 60
-"""Payload bytes of one super-segment: with the longest headers it is still one IP packet."""
-SUPER_SEGMENT_SEGMENTS: int = lib.BURST_FRAMES // 4
-"""Segments of one super-segment, at most: cut, they must fit the burst of a device."""
 _SENDING_STATES = frozenset((ESTABLISHED, CLOSE_WAIT, FIN_WAIT_1, CLOSING, LAST_ACK))
 
 
@@ -51,27 +50,19 @@ def cwnd_room(tcb: Any) -> int:
     return max(int(tcb.cwnd_packets) - in_flight, 0 if in_flight else 1)
 
 
-def super_segment_limit(mss: int) -> int:
-    """The payload bytes of the largest super-segment, whole segments."""
-    return min(SUPER_SEGMENT_MAX // mss, SUPER_SEGMENT_SEGMENTS) * mss
+def output(connection: Connection, now: int, rule: int | None = None, *, only_first: bool = False) -> None:
+    """Send all that the windows allow, and see that a timer watches over the rest.
 
-
-def unsent_bytes(tcb: Any) -> int:
-    """Bytes in the send ring that were never sent."""
-    if tcb.fin_sent:
-        return 0
-    return int(tcb.snd_ring.length) - sequence.distance(tcb.snd_ring_seq, tcb.snd_nxt)
-
-
-def output(connection: Connection, now: int) -> None:
-    """Send all that the windows allow, and see that a timer watches over the rest."""
+    `rule` is Nagle's for this time, `only_first` sends one super-segment and does not let it wait for a larger one.
+    """
     tcb = connection.tcb
     if tcb.state not in _SENDING_STATES and connection.fast_open.server is None:
         accounting.note_wait(connection, now)
         return
-    if resend.send_due(connection, now) and not tcb.fin_sent and (connection.fin_queued or unsent_bytes(tcb) > 0):
-        _send_new(connection, segment_options(connection, now), now)
-    accounting.note_wait(connection, now)
+    waits_for_peer = False
+    if resend.send_due(connection, now) and connection.sending.chunks:
+        waits_for_peer = _send_new(connection, segment_options(connection, now), rule, only_first, now)
+    accounting.note_wait(connection, now, waits_for_peer)
     retransmission.watch(connection, now)
 
 
@@ -81,109 +72,95 @@ def segment_options(connection: Connection, now: int) -> bytes:
     if segment_size.path_has_changed(connection, now):
         segment_size.follow_path(connection, now)
     options = tcp_options.data_options(connection, now)
-    tcb.snd_mss = min(connection.max_segment - len(options), SUPER_SEGMENT_MAX)
+    tcb.snd_mss = min(connection.max_segment - len(options), super_segment.BYTES_MAX)
     return options
 
 
-def _send_new(connection: Connection, options: bytes, now: int) -> None:
-    """Send new data and, after the last of it, the FIN."""
-    tcb = connection.tcb
+def _send_new(
+    connection: Connection, options: bytes, rule: int | None, only_first: bool, now: int, *, probe: bool = False
+) -> bool:
+    """Send chunk after chunk, super-segment after super-segment; whether the peer's window ended it."""
+    tcb, unsent = connection.tcb, connection.sending.chunks
     first: int = tcb.snd_nxt
-    cwnd_validation.restart_after_idle(connection, now)
-    may_send = path_search.send_probe(connection, options, now) is not None
-    while may_send and not tcb.fin_sent and not pacing.must_wait(connection, now):
-        pending = unsent_bytes(tcb)
-        length = _sendable(connection, pending)
-        fin = connection.fin_queued and length == pending and window.usable_window(tcb) > length
-        if not (length or fin) or not _send_segment(connection, length, pending, fin, options, now):
+    most = super_segment.most_segments(connection)
+    rule = nagle.rule_of(connection) if rule is None else rule
+    waits_for = lib.WAITS_NOTHING
+    may_send = only_first or path_search.send_probe(connection, options, now) is not None
+    while may_send and unsent and not pacing.must_wait(connection, now):
+        in_flight = packets_in_flight(tcb)
+        segments = min(super_segment.quota(tcb, in_flight) or probe, most)
+        if not segments:
             break
-    limited = cwnd_room(tcb) <= 0
+        write_queue.join(connection, segments * tcb.snd_mss)
+        waits_for, length = _choose(connection, segments, most, in_flight, rule, only_first, now)
+        if waits_for or not send_chunk(connection, length, options, now) or only_first:
+            break
+    limited = waits_for == lib.WAITS_NETWORK or packets_in_flight(tcb) >= tcb.cwnd_packets
     if limited or tcb.snd_nxt != first:
         cwnd_validation.after_output(connection, limited, now)
-
-
-def override(connection: Connection, now: int) -> None:
-    """Send one segment of what was held back until the override time-out.  RFC 9293 §3.8.6.2.1 (MUST-60)."""
-    tcb = connection.tcb
-    options = segment_options(connection, now)
-    pending = unsent_bytes(tcb)
-    usable = window.usable_window(tcb)
-    length = min(pending, usable, tcb.snd_mss)
-    fin = connection.fin_queued and length == pending and usable > length
-    _send_segment(connection, length, pending, fin, options, now)
-    retransmission.watch(connection, now)
+    return bool(waits_for == lib.WAITS_PEER)
 
 
 def send_probe_of_new_data(connection: Connection, now: int) -> None:
-    """Send one segment of new data beyond cwnd: a loss probe.  RFC 8985 §7.3."""
-    tcb = connection.tcb
-    options = segment_options(connection, now)
-    pending = unsent_bytes(tcb)
-    length = min(pending, window.usable_window(tcb), tcb.snd_mss)
-    _send_segment(connection, length, pending, connection.fin_queued and length == pending, options, now)
+    """Send new data, one segment of them even beyond cwnd: a loss probe.  RFC 8985 §7.3."""
+    _send_new(connection, segment_options(connection, now), nagle.OFF, True, now, probe=True)
 
 
-def _sendable(connection: Connection, pending: int) -> int:
-    """How many of `pending` unsent bytes to send as one super-segment now; 0 to wait."""
-    tcb = connection.tcb
+def _choose(
+    connection: Connection, segments: int, most: int, in_flight: int, rule: int, only_first: bool, now: int
+) -> tuple[int, int]:
+    """What the first chunk must wait for (WAITS_), or how many of its bytes leave now."""
+    tcb, chunk = connection.tcb, connection.sending.chunks[0]
     mss: int = tcb.snd_mss
-    allowed = min(pending, window.usable_window(tcb))
-    if allowed <= 0:
-        return 0
-    room = cwnd_room(tcb)
-    if room <= 0:
-        return 0
-    if sequence.gt(tcb.snd_up, tcb.snd_nxt):
-        return min(allowed, mss)
-    allowed = min(allowed, room * mss)
-    limit = super_segment_limit(mss)
-    full = min(allowed, limit)
-    full -= full % mss
-    if allowed == pending and allowed <= limit and (full == allowed or _may_send_small(connection)):
-        return allowed
-    if full:
-        return full
-    return allowed if allowed < pending and 2 * allowed >= tcb.snd_max_wnd else 0
+    is_last = len(connection.sending.chunks) == 1
+    fin = chunk.flags & lib.SENT_FIN
+    if min(chunk.length, mss) + (1 if fin and chunk.length <= mss else 0) > super_segment.window_room(tcb):
+        return lib.WAITS_PEER, 0
+    if chunk.length <= mss:
+        held = is_last and chunk.length < mss and not fin and not _is_urgent(tcb) and nagle.holds(tcb, rule)
+        return (lib.WAITS_APPLICATION if held else lib.WAITS_NOTHING), chunk.length
+    waits_for = 0 if only_first else super_segment.waits(connection, chunk, is_last, most, in_flight, now)
+    if waits_for:
+        return waits_for, 0
+    if _is_urgent(tcb):
+        return lib.WAITS_NOTHING, mss
+    return lib.WAITS_NOTHING, min(super_segment.split_point(tcb, chunk, is_last, segments, rule), chunk.length)
 
 
-def _may_send_small(connection: Connection) -> bool:
-    """Whether the last, partial segment may leave: Nagle, as Minshall has amended it.  RFC 9293 §3.7.4 (MUST-17).
+def _is_urgent(tcb: Any) -> bool:
+    """Urgent data are not acknowledged yet."""
+    return bool(tcb.snd_up != tcb.snd_una)
 
-    A small segment waits only while an earlier small one is not acknowledged.
+
+def send_chunk(connection: Connection, length: int, options: bytes, now: int, *, push: bool = False) -> bool:
+    """Send the first `length` bytes of the first chunk, with the last of them its FIN; False if the device is full.
+
+    With `push` they end with PUSH, even if they are not the chunk's last.
     """
-    tcb = connection.tcb
-    if connection.fin_queued:
-        return True
-    if connection.options.cork:
-        return False
-    return connection.options.no_delay or not sequence.is_within(tcb.snd_una, tcb.snd_sml, tcb.snd_nxt)
-
-
-def _send_segment(connection: Connection, length: int, pending: int, fin: bool, options: bytes, now: int) -> bool:
-    """Send `length` new bytes, and a FIN; False if the device has no room."""
-    tcb = connection.tcb
+    tcb, unsent = connection.tcb, connection.sending.chunks
     seq: int = tcb.snd_nxt
-    flags = ACK
-    mark = 0
-    if length == pending and length:
-        flags |= PSH
-        mark |= lib.SENT_PUSH
-    if fin:
-        flags |= FIN
-        mark |= lib.SENT_FIN
     cwnd_validation.before_transmit(connection, now)
+    chunk = unsent[0]
+    whole = length == chunk.length
+    mark = chunk.flags if whole else lib.SENT_PUSH * push
+    fin = 1 if mark & lib.SENT_FIN else 0
+    flags = ACK | (PSH if mark & lib.SENT_PUSH and length else 0) | (FIN if fin else 0)
     if not transmit(connection, seq, flags, length, options):
         return False
     pacing.note_sent(connection, length, now)
     if length:
         quick_ack.data_sent(tcb, now)
+    if whole:
+        del unsent[0]
+    else:
+        chunk.length -= length
     end = sequence.add(seq, length + fin)
     record_sent(tcb, seq, end, mark, now)
     notices.transmitted(connection, seq, length, now)
-    if length % tcb.snd_mss:
+    if length % tcb.snd_mss or not length:
         tcb.snd_sml = end
     tcb.fin_sent = fin
-    tcb.last_sent_ns = now
+    tcb.last_sent_ns = tcb.last_departure_ns = now
     return True
 
 
@@ -218,6 +195,8 @@ def transmit(connection: Connection, seq: int, flags: int, length: int, options:
     if connection.path.route_generation != connection.tcp.ip.routes.generation:
         connection.tcp.follow_route(connection)
         connection.max_segment_until_ns = 0
+    if length > tcb.snd_mss:
+        flags |= PSH  # as Linux, so that whoever joins segments on the way does not keep them
     flags = ecn.mark(connection, seq, flags, length)
     config = connection.tcp.config
     offered = window.choose_window(tcb, config.shrink_window)
@@ -238,6 +217,7 @@ def transmit(connection: Connection, seq: int, flags: int, length: int, options:
 def send_ack(connection: Connection, now: int) -> None:
     """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>."""
     tcb = connection.tcb
+    tcb.last_departure_ns = now
     transmit(connection, tcb.snd_nxt, ACK, 0, tcp_options.data_options(connection, now))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import lib
-from ustack.tcp import ack_sample, output, segment_size, sequence
+from ustack.tcp import ack_sample, output, segment_size, send_buffer, sequence, write_queue
 from ustack.tcp.path import PathSearch
 from ustack.wire.tcp import ACK
 
@@ -65,7 +65,7 @@ def send_probe(connection: Connection, options: bytes, now: int) -> bool | None:
         _begin_anew(connection, search, now)
         return False
     needed = size + (_REORDERING_PACKETS + 1) * int(tcb.snd_mss)
-    if output.unsent_bytes(tcb) < needed or tcb.snd_wnd < needed:
+    if send_buffer.unsent_bytes(tcb) < needed or tcb.snd_wnd < needed or write_queue.record_ends(connection, size):
         return False
     if sequence.distance(tcb.snd_una, tcb.snd_nxt) + needed > tcb.snd_wnd:
         return None
@@ -98,7 +98,7 @@ def _send(connection: Connection, search: PathSearch, size: int, options: bytes,
     tcb.snd_mss = size
     sent = output.transmit(connection, seq, ACK, size, options)
     if sent:
-        output.record_sent(tcb, seq, end, 0, now)
+        output.record_sent(tcb, seq, end, write_queue.drop(connection, size), now)
         tcb.last_sent_ns = now
         connection.congestion.cwnd -= 1
         ack_sample.publish(connection)

@@ -308,6 +308,7 @@ class TcpProtocol:
             for timer in range(lib.TIMER_COUNT):
                 tcb.deadline_ns[timer] = 0
             self.timers.forget(connection)
+            connection.sending.chunks.clear()
             lib.ring_release(ffi.addressof(tcb, "snd_ring"))
             lib.sent_queue_release(ffi.addressof(tcb, "sent"))
             fast_open_server.ended(connection, now=0)

@@ -19,6 +19,7 @@ from ustack.tcp import (
     rate_sampling,
     retransmission,
     sequence,
+    super_segment,
 )
 from ustack.tcp.ack_event import SEND_LOST, SEND_NEW
 from ustack.wire.tcp import ACK, FIN, PSH
@@ -99,7 +100,7 @@ def _prepare(connection: Connection, index: int, room: int) -> bool:
         if index:
             return False
         usable = mss
-    allowed = min(room * mss, output.super_segment_limit(mss))
+    allowed = min(room, super_segment.most_segments(connection)) * mss
     if allowed > usable:
         allowed = usable - usable % mss or usable
     length = sequence.distance(segment.seq, segment.end) - bool(segment.flags & lib.SENT_FIN)
@@ -139,6 +140,7 @@ def send_entry(connection: Connection, index: int, options: bytes, now: int, *, 
         return False
     rate_sampling.stamp(tcb, segment, now)
     quick_ack.data_sent(tcb, now)
+    tcb.last_departure_ns = now
     lib.sent_queue_retransmitted(sent, index, probe, now)
     pacing.note_sent(connection, length - fin, now)
     notices.transmitted(connection, segment.seq, length - fin, now)

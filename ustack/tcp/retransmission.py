@@ -100,6 +100,11 @@ def rearm(connection: Connection, now: int) -> None:
     arm(connection, connection.tcb.retransmit_kind, now + current_rto(connection))
 
 
+def probe_later(connection: Connection, now: int) -> None:
+    """Start the persist timer, with its back-off."""
+    arm(connection, lib.RETRANSMIT_PERSIST, now + current_rto(connection))
+
+
 def disarm(tcb: Any) -> None:
     """Stop the timer."""
     tcb.retransmit_kind = lib.RETRANSMIT_NONE
@@ -121,4 +126,4 @@ def _has_unsent(connection: Connection) -> bool:
     tcb = connection.tcb
     if tcb.fin_sent or tcb.state < lib.TCP_ESTABLISHED:
         return False
-    return bool(connection.fin_queued or tcb.snd_ring.length)
+    return bool(connection.sending.chunks)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.constants import IP_PMTUDISC_PROBE
-from ustack.tcp import timestamps
+from ustack.tcp import super_segment, timestamps
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
 
 _TCP_HEADER = 20
-_WINDOW_THAT_IS_SMALL = 536
 
 
 def headers(tcb: Any) -> int:
@@ -49,11 +48,8 @@ def _within_half_window(tcb: Any, size: int) -> int:
 
     So does Linux; RFC 9293 §3.8.6.2.1 sends at once what is half of the largest window.
     """
-    largest: int = tcb.snd_max_wnd
-    if not largest:
-        return size
-    cutoff = largest // 2 if largest > _WINDOW_THAT_IS_SMALL else largest
-    return int(min(size, max(cutoff, 68 - _TCP_HEADER)))
+    usual = timestamps.OPTION_LENGTH if tcb.timestamps else 0
+    return usual + super_segment.bounded_by_half(tcb, size - usual, _TCP_HEADER + usual)
 
 
 def _path_mtu(connection: Connection, now: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import lib
-from ustack.tcp import ca_state, output, prr, resend, retransmission, sequence, window
+from ustack.tcp import ca_state, output, prr, resend, retransmission, send_buffer, sequence, window
 
 if TYPE_CHECKING:
     from ustack.tcp.ack_event import AckEvent
@@ -60,7 +60,9 @@ def _send_probe(connection: Connection, now: int) -> bool:
     tcb = connection.tcb
     before: int = tcb.snd_nxt
     tcb.tlp_retransmission = 0
-    if output.unsent_bytes(tcb) > 0 and window.usable_window(tcb) >= min(output.unsent_bytes(tcb), tcb.snd_mss):
+    if send_buffer.unsent_bytes(tcb) > 0 and window.usable_window(tcb) >= min(
+        send_buffer.unsent_bytes(tcb), tcb.snd_mss
+    ):
         output.send_probe_of_new_data(connection, now)
         return bool(tcb.snd_nxt != before)
     if not resend.probe_last(connection, now):

@@ -22,7 +22,7 @@ from ustack.tcp import (
     resend,
     retransmission,
     tail_loss_probe,
-    window,
+    window_probe,
 )
 from ustack.tcp.congestion.controller import INFINITE_SSTHRESH
 from ustack.tcp.fast_open import client as fast_open_client
@@ -166,16 +166,15 @@ def _persist(connection: Connection, now: int) -> None:
     If the window is open, what Nagle, a cork or silly-window avoidance have held back for so long leaves now.
     """
     tcb = connection.tcb
-    if window.usable_window(tcb):
-        output.override(connection, now)
-        return
     if give_up.probing_is_hopeless(connection, now) or _orphan_is_one_too_many(connection, now):
         connection.fail(connection.soft_error or errno.ETIMEDOUT)
+        return
+    window_probe.send(connection, now)
+    if tcb.sent.count:
         return
     give_up.note_start(tcb, now)
     tcb.backoff = min(tcb.backoff + 1, _COUNT_MAX)
     _count_probe(tcb)
-    output.send_probe(connection, now)
     retransmission.rearm(connection, now)
 
 
@@ -213,7 +212,7 @@ def _keepalive(connection: Connection, now: int) -> None:
     quiet = now - max(tcb.last_received_ns, tcb.last_sent_ns)
     time = _keepalive_time(connection)
     interval = connection.options.keepalive_interval_ns or config.keepalive_interval_ns
-    if tcb.sent.count or output.unsent_bytes(tcb) > 0:
+    if tcb.sent.count or connection.sending.chunks:
         wait = time
     elif quiet < time:
         tcb.probes_sent = 0
@@ -252,6 +251,7 @@ def enter_time_wait(connection: Connection, now: int) -> None:
     for timer in range(lib.TIMER_COUNT):
         tcb.deadline_ns[timer] = 0
     tcb.retransmit_kind = lib.RETRANSMIT_NONE
+    connection.sending.chunks.clear()
     lib.ring_release(ffi.addressof(tcb, "snd_ring"))
     if not tcb.rcv_ring.length:
         lib.ring_release(ffi.addressof(tcb, "rcv_ring"))

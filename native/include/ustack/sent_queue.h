@@ -15,7 +15,8 @@ enum {
     SENT_APP_LIMITED = 64,  /* the connection was limited by the application when it was sent */
     SENT_PUSH = 128,        /* its last byte ended a write */
     SENT_RESENT = 256,      /* sent again, and that copy is thought to be in the network */
-    SENT_RECORD_END = 512,  /* its last byte ends a record (MSG_EOR): it is not joined with the next */
+    SENT_RECORD_END =
+        512, /* its last byte ends a record (MSG_EOR): it is not joined with the next */
 };
 
 enum {

@@ -293,7 +293,8 @@ struct tcb {
     uint64_t last_sent_ns;          /* data; the connection's establishment before any */
     uint64_t last_data_received_ns; /* the same for data taken in order */
     uint64_t last_ack_received_ns;
-    uint64_t delivered; /* segments acknowledged on this connection, or SACKed */
+    uint64_t last_departure_ns; /* any segment */
+    uint64_t delivered;         /* segments acknowledged on this connection, or SACKed */
     uint64_t delivered_ns;
     uint64_t bytes_acked;    /* how far SND.UNA has come: SYN and FIN count one each */
     uint64_t bytes_received; /* how far RCV.NXT has come since the peer's SYN */
