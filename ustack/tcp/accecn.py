@@ -29,6 +29,8 @@ ORDERS = ((lib.ECT_0, lib.ECN_CE, lib.ECT_1), (lib.ECT_1, lib.ECN_CE, lib.ECT_0)
 
 _NOT_SEEN, _SEEN_EMPTY, _SEEN_COUNTERS, _SEEN_MANGLED = range(4)
 
+_RESERVED = 0b101
+"""An answer without a meaning yet: some later version's, which is Accurate ECN as well (RFC 9768 §3.1.3)."""
 _REFLECTED = {lib.NOT_ECT: 0b010, lib.ECT_1: 0b011, lib.ECT_0: 0b100, lib.ECN_CE: 0b110}
 """ACE on a <SYN,ACK> and on the ACK of it: the codepoint that the SYN arrived with.  RFC 9768 §3.1.1, Table 2."""
 _TOLD = (lib.ECT_0, lib.ECT_1, lib.NOT_ECT, lib.ECT_1, lib.ECT_0, lib.ECT_1, lib.ECN_CE, lib.ECT_1)
@@ -101,7 +103,7 @@ def syn_ack_arrives(connection: Connection, segment: Segment) -> None:
     if segment.options.accurate_ecn is not None:
         _see_option(tcb, segment.options.accurate_ecn)
         tcb.accecn_demand = 2
-    if _is_plausible(connection, answer) and segment.codepoint == lib.ECN_CE:
+    if answer != _RESERVED and _is_plausible(connection, answer) and segment.codepoint == lib.ECN_CE:
         tcb.received_ce += 1
         tcb.received_ce_pending += 1
 
