@@ -313,6 +313,17 @@ def test_the_option_takes_the_place_of_padding_and_of_the_third_block(version: i
     assert layouts == [(3, 1), (2, 2), (2, 2), (0, 3)]
 
 
+def test_acks_whose_option_gets_them_lost_are_sent_without(version: int) -> None:
+    peer = peer_with(version)
+    accepted(peer)
+    told_again = []
+    for _ in range(4):
+        peer.advance(300)
+        peer.inject("5P.", 1, 1, bytes(1000), traffic_class=ECT_0, accurate_ecn=FIRST)
+        told_again.append(told(drain(peer)[-1]) is not None)
+    assert told_again == [True, True, False, False]
+
+
 # What we are told.
 
 

@@ -184,12 +184,12 @@ def mark(connection: Connection, flags: int, length: int) -> int:
     return flags | int(tcb.received_ce + FIRST_COUNT & _ACE_MASK) << _ACE_SHIFT
 
 
-def segment_is_duplicate(tcb: Any, is_same: bool) -> None:
-    """Data have come again; `is_same` if the last ACK has told so already, with the option.
+def duplicate_arrives(tcb: Any, end: int) -> None:
+    """Data that end at `end` have come again, though the last ACK with the option has told that they had come twice.
 
     ACKs with the option then do not get through, but others may.  RFC 9768 §3.2.3.2.2.
     """
-    if tcb.ecn_mode == lib.ECN_ACCURATE and is_same and tcb.accecn_sent_dsack:
+    if tcb.ecn_mode == lib.ECN_ACCURATE and tcb.accecn_sent_dsack and tcb.duplicate_sack.end == end:
         tcb.accecn_fail |= lib.ACCECN_OPTION_SEND
 
 

@@ -76,10 +76,9 @@ def _option(counts: Any, fields: int) -> AccurateEcn:
     return AccurateEcn(ACCURATE_ECN_1, tuple(counts[each - 1] + FIRST_BYTES[each] & 0xFFFFFF for each in codepoints))
 
 
-def note_sent(tcb: Any, with_dsack: bool, now: int) -> None:
+def note_sent(tcb: Any, now: int) -> None:
     """A segment has left with the option."""
     tcb.accecn_least_fields = 0
     tcb.accecn_sent_ns = now
-    tcb.accecn_sent_dsack = with_dsack
     if tcb.accecn_demand:
         tcb.accecn_demand -= 1

@@ -78,8 +78,10 @@ def data_options(connection: Connection, now: int) -> bytes:
     """The options of a segment of a synchronized connection: timestamps, Accurate ECN, SACK blocks."""
     tcb = connection.tcb
     packed = _TIMESTAMPS.pack(1, 1, 8, 10, timestamps.value(tcb, now), tcb.ts_recent) if tcb.timestamps else b""
+    with_duplicate = bool(tcb.has_duplicate_sack)
     blocks = selective_acks.take_blocks(tcb, (_MAX_LENGTH - len(packed) - 4) // 8)
     if accecn_option.is_due(connection, now):
+        tcb.accecn_sent_dsack = with_duplicate
         return packed + _with_accurate_ecn(tcb, blocks, _MAX_LENGTH - len(packed), now)
     return packed + tcp_options.build_sack(blocks) if blocks else packed
 
@@ -91,7 +93,7 @@ def _with_accurate_ecn(tcb: Any, blocks: list[tuple[int, int]], room: int, now: 
     if fields < 0:
         return tcp_options.build_sack(blocks) if blocks else b""
     option = accecn_option.build(tcb, fields)
-    accecn_option.note_sent(tcb, False, now)
+    accecn_option.note_sent(tcb, now)
     if not kept:
         return tcp_options.pad_with_no_operations(option)
     sack = tcp_options.build_sack(blocks[:kept])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
-from ustack.tcp import sequence
+from ustack.tcp import accecn, sequence
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
@@ -89,6 +89,7 @@ def duplicate(connection: Connection, start: int, end: int, *, more: bool = Fals
         return
     block: Block = (start, end)
     held = tcb.duplicate_sack
+    accecn.duplicate_arrives(tcb, end)
     if more and tcb.has_duplicate_sack:
         present: Block = (held.start, held.end)
         block = _join(block, present) if _touch(block, present) else present
