@@ -183,6 +183,47 @@ def the_queue_beside_the_data(net: Net, host: str):
 
 
 @scenario
+def reading_nothing(net: Net, host: str):
+    client, server = net.pair(host)
+    server.setblocking(False)
+    empty = raised(server.recvmsg, 0), raised(server.recvmsg, 0, 0, WAITALL), raised(server.recvmsg, 0, 0, PEEK)
+    client.send(b"x", net.MSG_OOB)
+    return empty, server.recvmsg(0), server.recvmsg(0, 0, net.MSG_OOB), raised(server.recv, 1, net.MSG_OOB)
+
+
+@scenario
+def urgent_marks(net: Net, host: str):
+    client, server = net.pair(host)
+    client.setsockopt(net.IPPROTO_TCP, net.TCP_NODELAY, 1)
+    server.setblocking(False)
+    client.send(b"12345", net.MSG_OOB)
+    to_the_mark = server.recv(50, WAITALL), asked(server, ATMARK)
+    passed = raised(server.recv, 1), asked(server, ATMARK)
+    client.send(b"678")
+    return to_the_mark, passed, asked(server, termios.FIONREAD), server.recv(50, WAITALL)
+
+
+@scenario
+def the_end_comes_before_an_error(net: Net, host: str):
+    client, server = net.pair(host)
+    client.shutdown(net.SHUT_RDWR)
+    end = server.recv(1)
+    server.send(b"data that nobody wants")
+    select.select([server], [], [], 0.05)
+    return end, server.recv(1), raised(server.send, b"x"), server.recv(1), raised(server.send, b"x")
+
+
+@scenario
+def an_error_after_some_bytes_waits_for_the_next_call(net: Net, host: str):
+    client, server = net.pair(host)
+    client.send(b"some")
+    client.setsockopt(net.SOL_SOCKET, net.SO_LINGER, struct.pack("ii", 1, 0))
+    server.recv(4, PEEK | WAITALL)
+    client.close()
+    return server.recv(10, WAITALL), raised(server.recv, 10), server.recv(10)
+
+
+@scenario
 def peeking_waits_for_as_much_as_it_wants_to_see(net: Net, host: str):
     client, server = net.pair(host)
     server.settimeout(None)

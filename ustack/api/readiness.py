@@ -77,6 +77,8 @@ class Mirror:
         """Make the descriptor show `bits`."""
         if bits & ERROR and not bits & HANGUP:
             bits = (bits | READABLE) & ~ERROR
+        if bits & PRIORITY:
+            bits |= READABLE
         if bits == self._shown:
             return
         if self._far is None:

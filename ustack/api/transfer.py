@@ -140,26 +140,32 @@ class TransferSocket(stdlib.socket):
         return bool(bits & wanted) or (not self._timeout and self._asks_anyhow(endpoint, size, flags))
 
     def _asks_anyhow(self, endpoint: Endpoint, size: int, flags: int) -> bool:
-        """Whether the endpoint is asked though it is not readable; SO_RCVLOWAT keeps only waiting calls from data."""
-        if flags or is_listener(endpoint):
+        """Whether the endpoint is asked though it is not readable; reading passes an urgent mark.
+
+        SO_RCVLOWAT keeps only waiting calls from data.
+        """
+        if flags or is_listener(endpoint) or endpoint.at_mark():
             return True
         if endpoint.options.receive_low_water == 1:
             return False
         return self._timeout == 0 or 0 < size <= endpoint.readable()
 
     def _take_all(self, buffer: memoryview, flags: int) -> int:
-        """Fill a stream's buffer (MSG_WAITALL); less at the end of the stream, and on an error after some bytes."""
+        """Fill a stream's buffer (MSG_WAITALL); less at an urgent mark, at the end, on an error after some bytes."""
         count = 0
         while count < len(buffer):
             try:
                 taken = self._take(buffer[count:], flags & ~MSG_WAITALL)[0]
-            except OSError:
+            except OSError as problem:
                 if not count:
                     raise
+                _keep_error(self._opened(), problem)
                 break
             if not taken:
                 break
             count += taken
+            if self._opened().at_mark():
+                break
         return count
 
     def _fills(self, flags: int) -> bool:
@@ -229,7 +235,7 @@ class TransferSocket(stdlib.socket):
         views = [_writable(buffer, 0, "recvmsg_into") for buffer in buffers]
         with self._driver.lock:
             joined = views[0] if len(views) == 1 else memoryview(bytearray(sum(map(len, views))))
-            if self._fills(flags):
+            if len(joined) and self._fills(flags):
                 count, source, message_flags = self._take_all(joined, flags), None, 0
             else:
                 count, source, message_flags = self._take(joined, flags)
@@ -389,7 +395,7 @@ def _after(views: list[memoryview], count: int) -> list[memoryview]:
 
 
 def _keep_error(endpoint: Endpoint, problem: OSError) -> None:
-    """Leave an error that came after some bytes had been sent for the next call, as Linux does."""
+    """Leave an error that came after some bytes had been sent or received for the next call, as Linux does."""
     if problem.errno not in (None, errno.EAGAIN, errno.EPIPE, errno.EBADF, errno.ENETDOWN):
         endpoint.error = problem.errno
 

@@ -226,7 +226,7 @@ def receive_into(connection: Connection, buffer: Any, flags: int, now: int) -> t
     if connection.urgent_seq >= 0 and wanted and not flags & MSG_PEEK:
         _pass_mark(connection, start)
     if not count:
-        return _nothing_to_read(connection, wanted), None, 0
+        return 0 if tcb.rcv_ring.length and not wanted else _nothing_to_read(connection), None, 0
     if flags & MSG_TRUNC:
         lib.ring_drop(ring, count)
     else:
@@ -236,14 +236,16 @@ def receive_into(connection: Connection, buffer: Any, flags: int, now: int) -> t
     return count, None, 0
 
 
-def _nothing_to_read(connection: Connection, wanted: int) -> int:
-    """0 at the end of the stream; else raises."""
+def _nothing_to_read(connection: Connection) -> int:
+    """0 at the end of the stream, which comes before any error; else raises."""
+    if connection.tcb.fin_received:
+        return 0
     if connection.error:
         connection.raise_pending_error()
     state = connection.tcb.state
     if not connection.opened:
         raise errors.error(errno.ENOTCONN)
-    if not wanted or connection.read_shutdown or connection.tcb.fin_received or state in (CLOSED, TIME_WAIT):
+    if connection.read_shutdown or state in (CLOSED, TIME_WAIT):
         return 0
     raise errors.error(errno.EAGAIN)
 
@@ -297,21 +299,23 @@ def is_readable(connection: Connection) -> bool:
 def _receive_urgent(connection: Connection, buffer: Any, flags: int) -> tuple[int, Address | None, int]:
     """MSG_OOB: the urgent byte.
 
-    Raises EINVAL where there is none or it stays in line, EAGAIN while it is on its way.
+    Raises EINVAL where there is none or it stays in line, EAGAIN while it is on its way, ENOTCONN after a reset.
     """
-    if connection.options.out_of_band_inline:
+    there = connection.urgent_seq >= 0 and connection.urgent_byte != receive_queue.URGENT_READ
+    if connection.options.out_of_band_inline or not there:
         raise errors.error(errno.EINVAL)
+    if connection.tcb.state == CLOSED and not connection.tcb.fin_received:
+        raise errors.error(errno.ENOTCONN)
     if connection.urgent_byte < 0:
-        raise errors.error(
-            errno.EAGAIN if connection.urgent_byte == -1 and connection.urgent_seq >= 0 else errno.EINVAL
-        )
+        if connection.tcb.fin_received or connection.read_shutdown:
+            return 0, None, 0
+        raise errors.error(errno.EAGAIN)
     space = ffi.from_buffer(buffer)
-    if not len(space):
-        return 0, None, MSG_TRUNC | MSG_OOB
-    space[0:1] = bytes((connection.urgent_byte,))
+    count = min(len(space), 1)
+    space[0:count] = bytes((connection.urgent_byte,))[:count]
     if not flags & MSG_PEEK:
         connection.urgent_byte = receive_queue.URGENT_READ
-    return 1, None, MSG_OOB
+    return count, None, MSG_OOB if count else MSG_TRUNC | MSG_OOB
 
 
 def at_mark(connection: Connection) -> bool:

@@ -29,6 +29,7 @@ from ustack.tcp.congestion import CONTROLLERS
 from ustack.tcp.fast_open import FastOpenState
 from ustack.tcp.fast_open import client as fast_open_client
 from ustack.tcp.path import Path
+from ustack.tcp.receive_queue import URGENT_READ
 from ustack.tcp.recovery_state import RecoveryState
 from ustack.tcp.send_buffer import SendState
 from ustack.tcp.state import CLOSED, SYN_RECEIVED, SYN_SENT, can_send
@@ -136,7 +137,8 @@ class Connection(Endpoint):
                 bits |= WRITABLE
             else:
                 send_buffer.note_full(self)
-        if self.urgent_byte >= 0 or (self.urgent_seq >= 0 and self.options.out_of_band_inline):
+        unread = self.urgent_seq >= 0 and self.urgent_byte != URGENT_READ
+        if self.urgent_byte >= 0 or (unread and self.options.out_of_band_inline):
             bits |= PRIORITY
         return bits
 
