@@ -101,11 +101,12 @@ class Outcome:
 
 
 class ArrivalTap(Middleware):
-    """Counts data segments of TCP over IPv4 that are written a second time."""
+    """Counts data segments of TCP over IPv4 that are written a second time, from `since` on."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, since: int) -> None:
         super().__init__(device)
         self.repeated = 0
+        self._since = since
         self._seen: set[tuple[bytes, bytes]] = set()
 
     def write(self, burst: Burst, now: int) -> int:
@@ -113,7 +114,7 @@ class ArrivalTap(Middleware):
         for frame in burst.frames():
             if len(frame) > _HEADERS + 12:
                 key = bytes(frame[20:22]), bytes(frame[24:28])
-                self.repeated += key in self._seen
+                self.repeated += key in self._seen and now >= self._since
                 self._seen.add(key)
         return super().write(burst, now)
 
@@ -135,14 +136,14 @@ def run(scenario: Scenario) -> Outcome:
     with Lab(scenario.seed) as lab:
         sender, receiver = lab.host("sender", _config(scenario)), lab.host("receiver", _config(scenario))
         ends = pipe(_PACKET, capacity_frames=1 << 20)
-        tap = ArrivalTap(ends[0])
+        tap = ArrivalTap(ends[0], lab.now() + scenario.skip_ns)
         path = Impairment(tap, scenario.seed, outbound, inbound)
         sender.attach(path, [f"{_SENDER}/24"])
         receiver.attach(ends[1], [f"{_RECEIVER}/24"])
-        received = receiver.run(_receive, receiver, scenario)
+        end = lab.now() + scenario.length_ns
+        received = receiver.run(_receive, receiver, scenario, end)
         flows = [
-            sender.run(_send, sender, scenario, controller, number)
-            for number, controller in enumerate(scenario.controllers)
+            sender.run(_send, sender, end, controller, number) for number, controller in enumerate(scenario.controllers)
         ]
         totals: list[int] = received.result()
         counted_ns = scenario.length_ns - scenario.skip_ns
@@ -172,42 +173,42 @@ def _config(scenario: Scenario) -> StackConfig:
     return config
 
 
-def _receive(host: Host, scenario: Scenario) -> list[int]:
+def _receive(host: Host, scenario: Scenario, end: int) -> list[int]:
     """Accept every flow and count the bytes of each until the time is over."""
     with socket.create_server((_RECEIVER, PORT), backlog=len(scenario.controllers)) as listener:
         tasks = []
         for _ in scenario.controllers:
             connection, peer = listener.accept()
-            tasks.append((peer[1], host.run(_count, host, scenario, connection)))
+            tasks.append((peer[1], host.run(_count, host, scenario, connection, end)))
         return [task.result() for _, task in sorted(tasks, key=lambda item: item[0])]
 
 
-def _count(host: Host, scenario: Scenario, connection: socket.socket) -> int:
+def _count(host: Host, scenario: Scenario, connection: socket.socket, end: int) -> int:
     buffer = bytearray(1 << 20)
     total = 0
-    connection.settimeout(1)
-    while (now := host.now()) < scenario.length_ns:
-        connection.settimeout(max((scenario.length_ns - now) / SECOND, 1e-6))
+    counted_from = end - scenario.length_ns + scenario.skip_ns
+    while (now := host.now()) < end:
+        connection.settimeout(max((end - now) / SECOND, 1e-6))
         try:
             count = connection.recv_into(buffer)
         except TimeoutError:
             break
         if not count:
             break
-        if host.now() >= scenario.skip_ns:
+        if host.now() >= counted_from:
             total += count
     return total
 
 
-def _send(host: Host, scenario: Scenario, controller: str, number: int) -> int:
-    """Send for as long as the scenario says; the segments that were sent again."""
+def _send(host: Host, end: int, controller: str, number: int) -> int:
+    """Send until `end`; the segments that were sent again."""
     with socket.socket() as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, controller.encode())
         connection.bind((_SENDER, 10_000 + number))
         connection.connect((_RECEIVER, PORT))
         tcb = _tcb(host, 10_000 + number)
-        while (now := host.now()) < scenario.length_ns:
-            connection.settimeout(max((scenario.length_ns - now) / SECOND, 1e-6))
+        while (now := host.now()) < end:
+            connection.settimeout(max((end - now) / SECOND, 1e-6))
             try:
                 connection.send(_CHUNK)
             except TimeoutError:
