@@ -9,12 +9,12 @@ import pytest
 
 from tests.packetdrill.writing import LISTEN, SERVER, fails, passes, unsupported, write
 from ustack.config import StackConfig
-from ustack.packetdrill.machine import Machine
+from ustack.packetdrill.network_verbs import SimulatedShell as Shell
 from ustack.packetdrill.problems import Failed, Unsupported
 from ustack.packetdrill.runner import run_file
 from ustack.packetdrill.settings import ADDRESSES, for_version
 from ustack.packetdrill.shell import commands
-from ustack.packetdrill.verbs import Shell
+from ustack.packetdrill.simulation import SimulatedMachine as Machine
 from ustack.packetdrill.verdict import Result
 
 

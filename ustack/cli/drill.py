@@ -2,7 +2,9 @@
 
 Paths are scripts or directories of scripts.  Each script runs on a simulated host of its own: no root, no device, no
 waiting.  A line for each that does not pass and a table by directory go to standard output; `--json` gives a line of
-JSON for each instead.  The exit status is 0 only if all pass.
+JSON for each instead.  The exit status is 0 only if all pass, with `--compare` only if both stacks' verdicts agree.
+
+`--against kernel` runs the scripts in real time on the kernel's own sockets, in a namespace that ustack makes for each.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from rich.progress import Progress
@@ -19,7 +22,7 @@ from rich.text import Text
 from ustack.cli.output import console, errors, table
 from ustack.observe.pcapng import PcapngWriter
 from ustack.packetdrill.runner import run_file
-from ustack.packetdrill.settings import Settings, exact, for_version
+from ustack.packetdrill.settings import KERNEL, Settings, exact, for_version
 from ustack.packetdrill.suite import Job, by_directory, find_scripts, run_jobs, version_of
 from ustack.packetdrill.verdict import Result, Verdict
 
@@ -37,6 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pcapng", metavar="FILE", help="write the packets to a capture")
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each script")
     parser.add_argument("-j", "--jobs", metavar="N", type=_jobs, default=1, help="run in N processes")
+    parser.add_argument(
+        "--against", metavar="DEVICE", help="run on another stack, in real time: `kernel` in a namespace"
+    )
+    parser.add_argument("--compare", action="store_true", help="run on ustack and on the kernel, side by side")
     parser.add_argument("-q", "--quiet", action="store_true", help="print the table only")
 
 
@@ -60,6 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not scripts:
         raise ValueError("no scripts there")
     jobs = _plan(scripts, arguments)
+    if arguments.compare:
+        return _compare(jobs, arguments)
     verdicts = list(_show(_verdicts(jobs, arguments), len(jobs), arguments))
     if not arguments.json:
         _summary(verdicts)
@@ -85,7 +94,7 @@ def _settings(version: int, arguments: argparse.Namespace) -> Settings:
         if not equals or not name:
             raise ValueError(f"-D wants NAME=VALUE, not {text}")
         defines[name] = value
-    settings = for_version(version, defines=defines, strict=arguments.strict)
+    settings = for_version(version, defines=defines, strict=arguments.strict, against=arguments.against or "")
     return settings if arguments.tolerance_us is None else exact(settings, arguments.tolerance_us)
 
 
@@ -116,6 +125,27 @@ def _print(verdict: Verdict, arguments: argparse.Namespace) -> None:
         console.print(
             Text(verdict.explain(with_exchange=arguments.trace or verdict.result is Result.FAIL)), soft_wrap=True
         )
+
+
+def _compare(jobs: list[Job], arguments: argparse.Namespace) -> int:
+    """Run every script on ustack and on the kernel; 0 if all verdicts are the same."""
+    device = arguments.against or KERNEL
+    others = [Job(job.path, replace(job.settings, against=device)) for job in jobs]
+    ours = [replace(job, settings=replace(job.settings, against="")) for job in jobs]
+    grid = table("script", "IP", "ustack", device, "why")
+    equal = True
+    pairs = zip(run_jobs(ours, arguments.jobs), run_jobs(others, arguments.jobs), strict=True)
+    for own, other in pairs:
+        equal &= own.result is other.result
+        if arguments.json:
+            against = {key: value for key, value in other.as_json().items() if key in ("verdict", "reason", "line")}
+            sys.stdout.write(json.dumps(own.as_json() | {"against": against}) + "\n")
+        results = (Text(each.result.value, style=_STYLES[each.result]) for each in (own, other))
+        why = [f"{each.line}: {each.reason}" for each in (own, other) if each.result is not Result.PASS]
+        grid.add_row(own.path, str(own.version), *results, Text("; ".join(why)))
+    if not arguments.json:
+        console.print(grid)
+    return 0 if equal else 1
 
 
 def _summary(verdicts: list[Verdict]) -> None:

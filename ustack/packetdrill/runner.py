@@ -12,18 +12,20 @@ from ustack.config import StackConfig
 from ustack.packetdrill import grammar, notation, settings
 from ustack.packetdrill.descriptors import OpenSocket
 from ustack.packetdrill.exchange import Exchange, Mismatch
-from ustack.packetdrill.machine import Capture, Machine
+from ustack.packetdrill.kernel_machine import KernelMachine
+from ustack.packetdrill.machine import Capture, Machine, Task
+from ustack.packetdrill.network_verbs import KernelShell, SimulatedShell
 from ustack.packetdrill.problems import Failed, ScriptProblem, Unsupported
 from ustack.packetdrill.script import INBOUND, Call, Code, Command, Event, PacketSpec, Script, TimeKind
 from ustack.packetdrill.settings import Settings
+from ustack.packetdrill.simulation import SimulatedMachine
 from ustack.packetdrill.snippets import Snippet, run_snippets
 from ustack.packetdrill.symbols import value_of
 from ustack.packetdrill.system_calls import SystemCalls
 from ustack.packetdrill.verbs import Shell
 from ustack.packetdrill.verdict import Result, Verdict
-from ustack.runtime.current import use
-from ustack.sim.task import Deadlock, Task
-from ustack.tcp.info import decode
+from ustack.sim.task import Deadlock
+from ustack.tcp.info import SIZE, decode
 
 SECOND = 1_000_000_000
 _PATIENCE_NS = 2 * SECOND
@@ -50,6 +52,8 @@ def run_script(script: Script, wanted: Settings, capture: Capture | None = None)
         run = Run(script, settings.with_options(wanted, script))
     except Unsupported as problem:
         return Verdict(script.path, wanted.version, Result.UNSUPPORTED, problem.message, problem.line)
+    except OSError as problem:
+        return Verdict(script.path, wanted.version, Result.UNSUPPORTED, f"no machine to run on: {problem}")
     run.machine.device.capture = capture
     try:
         return run.verdict()
@@ -75,10 +79,9 @@ class Run:
     def __init__(self, script: Script, wanted: Settings) -> None:
         self.script = script
         self.settings = wanted
-        self.machine = Machine(wanted.addresses, StackConfig(), wanted.mtu)
+        self.machine, self.shell = _machine(wanted, Path(script.path).parent)
         self.calls = SystemCalls(self.machine.platform, wanted, self.machine.files)
         self.exchange = Exchange(self.machine, self.calls, wanted)
-        self.shell = Shell(self.machine, Path(script.path).parent)
         self._snippets: list[Snippet] = []
         self._blocking: BlockingCall | None = None
         self._event: Event | None = None
@@ -88,7 +91,7 @@ class Run:
     def verdict(self) -> Verdict:
         """Run all events, and say how it has ended."""
         try:
-            with use(self.machine.host):
+            with self.machine.entered():
                 self._run()
         except ScriptProblem as problem:
             return self._ended(problem)
@@ -224,7 +227,7 @@ class Run:
         self._await_blocking()
         self._wait(due, "system call start")
         try:
-            self.calls.perform(call)()
+            self.machine.call(lambda: self.calls.perform(call))()
         except Failed as problem:
             self._call_failed(call, problem)
         except Deadlock:
@@ -295,13 +298,24 @@ class Run:
         self._snippets.append(Snippet(code.text, line, _values(entry)))
 
 
+def _machine(wanted: Settings, directory: Path) -> tuple[Machine, Shell]:
+    """What the script runs on, and who does what its commands ask for."""
+    if wanted.against not in ("", settings.KERNEL):
+        raise Unsupported(f"scripts run against `{settings.KERNEL}`, not {wanted.against}")
+    if wanted.against:
+        kernel = KernelMachine(wanted.addresses, wanted.mtu)
+        return kernel, KernelShell(kernel, directory)
+    simulated = SimulatedMachine(wanted.addresses, StackConfig(), wanted.mtu)
+    return simulated, SimulatedShell(simulated, directory)
+
+
 def _values(entry: OpenSocket) -> dict[str, int]:
     """What a snippet sees of a socket."""
     try:
         info = entry.sock.getsockopt(value_of("IPPROTO_TCP"), value_of("TCP_INFO"), _TCP_INFO_BYTES)
     except OSError as problem:
         raise Failed(f"runtime error in code: can't find getsockopt to get TCP info: {problem}") from None
-    return {f"tcpi_{name}": value for name, value in decode(info).items()}
+    return {f"tcpi_{name}": value for name, value in decode(info[:SIZE].ljust(SIZE, b"\0")).items()}
 
 
 def _describe_bug(bug: Exception) -> str:

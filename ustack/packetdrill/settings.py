@@ -9,6 +9,8 @@ from ustack.packetdrill.problems import Unsupported
 from ustack.packetdrill.script import Script
 
 MICROSECOND = 1000
+KERNEL = "kernel"
+"""`against`: the kernel, in a namespace that ustack makes."""
 MTU_IPV4, MTU_IPV6 = 1500, 1520
 """With them the MSS is 1460 for both versions, as scripts expect it."""
 
@@ -69,6 +71,8 @@ class Settings:
     defines: dict[str, str] = field(default_factory=dict)
     mapped: bool = False
     """IPv4 by IPv6 sockets."""
+    against: str = ""
+    """What else than ustack the script runs on, in real time: the kernel."""
     fixed: frozenset[str] = frozenset()
     """Options of scripts that are not heeded: the command line has decided."""
 

@@ -1,20 +1,16 @@
-"""What the commands of scripts can ask of the simulated machine: sysctl, ip, ethtool, tc and a few more.
+"""What the commands of scripts can ask of the machine: sysctl, the suites' helper scripts, files, simple tests.
 
 A verb takes its words and returns whether it has succeeded.  Nothing outside of the machine is touched: files are the
-machine's own, and the suites' helper scripts are read, not run.
+machine's own, and the suites' helper scripts are read, not run.  Commands about the network are in `network_verbs`.
 """
 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import fields, replace
 from pathlib import Path
 
-from ustack.address import Prefix
-from ustack.config import MILLISECOND
-from ustack.drops import DropReason
-from ustack.ip.routing import RouteMetrics
 from ustack.packetdrill.machine import Machine
 from ustack.packetdrill.problems import Failed, Unsupported
 from ustack.packetdrill.shell import commands
@@ -38,25 +34,25 @@ sysctl -q net.ipv4.tcp_fastopen=0x70403 net.ipv4.tcp_fastopen_key=a1a1a1a1-b2b2b
 sysctl -q net.ipv4.tcp_syncookies=1
 """
 """What the suites' defaults.sh stands for where it is not beside the script."""
+NETWORK = frozenset(("ip", "ethtool", "tc", "nstat"))
 _RESTORE = re.compile(r".*/sysctl_restore_.*\.sh")
-_LISTEN = 0x0A
-_COUNTERS = {
-    "TcpExtOutOfWindowIcmps": DropReason.ICMP_QUOTE,
-    "TcpInCsumErrors": DropReason.TCP_CHECKSUM,
-    "IcmpInErrors": DropReason.ICMP_TRUNCATED,
-}
-"""Names of nstat, and the drops that they count."""
-_MILLISECONDS = {"ms": MILLISECOND, "s": 1000 * MILLISECOND, "": MILLISECOND}
 
 
-class Shell:
-    """Does what the commands of one script ask for."""
+class Shell(ABC):
+    """Does what the commands of one script ask for: here is what needs no knowledge of the network."""
 
     def __init__(self, machine: Machine, directory: Path) -> None:
         self._machine = machine
         self._directory = directory
         self._restore: list[tuple[str, str]] = []
-        self._counted: dict[str, int] = {}
+
+    @abstractmethod
+    def _network(self, words: list[str], given: str) -> tuple[bool, str]:
+        """A command about the network, whose name is in `NETWORK`."""
+
+    @abstractmethod
+    def _socket_table(self) -> str:
+        """What /proc/net/tcp and /proc/net/tcp6 say."""
 
     def run(self, text: str) -> None:
         """Do a whole text.  Raises Unsupported, and Failed if its last command fails."""
@@ -82,7 +78,9 @@ class Shell:
         if _RESTORE.fullmatch(name):
             return self._restore_sysctls(), ""
         base = name.rpartition("/")[2]
-        printing = {"grep": self._grep, "echo": self._echo, "nstat": self._nstat}.get(base)
+        if base in NETWORK:
+            return self._network([base, *words[1:]], given)
+        printing = {"grep": self._grep, "echo": self._echo}.get(base)
         if printing is not None:
             return printing(words[1:], given)
         verb = self._verbs().get(base)
@@ -92,8 +90,8 @@ class Shell:
 
     def _verbs(self) -> dict[str, Callable[[list[str]], bool]]:
         return {
-            "sysctl": self._sysctl, "set_sysctls.py": self._set_sysctls, "ip": self._ip, "ethtool": self._ethtool,
-            "tc": self._tc, "true": _nothing, ":": _nothing, "false": lambda _: False,
+            "sysctl": self._sysctl, "set_sysctls.py": self._set_sysctls,
+            "true": _nothing, ":": _nothing, "false": lambda _: False,
             "sleep": self._sleep, "rm": self._remove, "dd": self._dd, "[": self._test, "test": self._test,
             "modprobe": _nothing, "exit": lambda words: not words or words[0] == "0", "set": _nothing,
         }  # fmt: skip
@@ -144,59 +142,6 @@ class Shell:
             return False
         return True
 
-    # Routes, the device, caches.
-
-    def _ip(self, words: list[str]) -> bool:
-        words = [word for word in words if not word.startswith("-")]
-        match words:
-            case ["tcp_metrics" | "tcp_metric", "flush" | "delete", *_]:
-                return self._flush_metrics()
-            case ["route" | "ro" | "r", "change" | "replace" | "add" | "append", prefix, *rest]:
-                return self._route(prefix, rest)
-            case ["link", "set", *rest]:
-                return self._link(rest)
-        raise Unsupported(f"the command ip {' '.join(words)} is not known")
-
-    def _flush_metrics(self) -> bool:
-        cache = getattr(self._machine.host.stack.tcp, "cookie_cache", None)
-        if cache is not None:
-            cache.flush()
-        return True
-
-    def _link(self, words: list[str]) -> bool:
-        if "mtu" in words:
-            mtu = int(words[words.index("mtu") + 1])
-            self._machine.set_mtu(mtu)
-            return True
-        raise Unsupported(f"the command ip link set {' '.join(words)} is not known")
-
-    def _route(self, destination: str, words: list[str]) -> bool:
-        """A route with its metrics: `advmss 1460 mtu lock 1500 initcwnd 10`."""
-        prefix, metrics = _prefix(destination), _metrics(words)
-        routes = self._machine.host.stack.ip.routes
-        like = next(route for route in routes.routes() if route.interface is self._machine.interface and route.gateway)
-        routes.remove(prefix, self._machine.interface)
-        routes.add(replace(like, prefix=prefix, metrics=metrics))
-        return True
-
-    def _ethtool(self, words: list[str]) -> bool:
-        if words[:1] in (["-K"], ["--offload"]):
-            for feature, value in zip(words[2::2], words[3::2], strict=False):
-                if feature in ("tso", "gso", "tx-tcp-segmentation", "generic-segmentation-offload"):
-                    self._machine.set_segmentation(on=value == "on")
-            return True
-        if words[:1] in (["-s"], ["--change"]):
-            return True
-        raise Unsupported(f"the command ethtool {' '.join(words)} is not known")
-
-    def _tc(self, words: list[str]) -> bool:
-        """Queueing disciplines: what matters is whether they let anything through."""
-        if words[:1] != ["qdisc"]:
-            raise Unsupported(f"the command tc {' '.join(words)} is not known")
-        deleted = len(words) > 1 and words[1].startswith("del")
-        self._machine.device.dropping = not deleted and " ".join(words).endswith("limit 0")
-        return True
-
     # Files, which are the machine's own.
 
     def _write(self, name: str, text: str) -> None:
@@ -235,18 +180,6 @@ class Shell:
                 return name in self._machine.files
         raise Unsupported(f"the test [ {' '.join(words)} is not known")
 
-    def _nstat(self, words: list[str], _: str) -> tuple[bool, str]:
-        """The counters that have changed since it was last asked; with names, those."""
-        counters = self._machine.host.stack.counters
-        lines = []
-        for name, reason in _COUNTERS.items():
-            count = counters[reason]
-            if count > self._counted.get(name, 0):
-                lines.append(f"{name:32}{count - self._counted.get(name, 0):<16}0.0")
-            self._counted[name] = count
-        plain = [word for word in words if not word.startswith("-")]
-        return True, "\n".join(line for line in lines if not plain or line.split()[0] in plain)
-
     def _grep(self, words: list[str], given: str) -> tuple[bool, str]:
         """Lines with a pattern, of the table of sockets or of what the command before has printed."""
         plain = [word for word in words if not word.startswith("-")]
@@ -260,15 +193,6 @@ class Shell:
         found = [line for line in text.split("\n") if re.search(plain[0], line)]
         return bool(found), "\n".join(found)
 
-    def _socket_table(self) -> str:
-        """/proc/net/tcp, of the listeners: that is what scripts look for."""
-        lines = [
-            f"   0: {bytes(4).hex()}:{endpoint.local_port:04X} 00000000:0000 {_LISTEN:02X} 00000000:00000000"
-            for endpoint in self._machine.host.stack.endpoints
-            if not endpoint.remote_port
-        ]
-        return "\n".join(lines)
-
     def _sleep(self, words: list[str]) -> bool:
         self._machine.run_until(self._machine.now + int(sum(float(word) for word in words) * 1e9))
         return True
@@ -278,44 +202,6 @@ def _nothing(_: list[str]) -> bool:
     return True
 
 
-def _prefix(text: str) -> Prefix:
-    if text == "default":
-        return Prefix.parse("0.0.0.0/0")
-    return Prefix.parse(text if "/" in text else f"{text}/{128 if ':' in text else 32}")
-
-
 def _size(text: str) -> int:
     factor = {"k": 1 << 10, "K": 1 << 10, "M": 1 << 20}.get(text[-1:], 0)
     return int(text[:-1]) * factor if factor else int(text)
-
-
-def _metrics(words: list[str]) -> RouteMetrics:
-    """The metrics among the words of a route."""
-    metrics: dict[str, object] = {}
-    rest = iter(words)
-    for word in rest:
-        value = next(rest, "")
-        if word in ("via", "dev", "proto", "scope", "table", "src"):
-            continue
-        if value == "lock":
-            metrics[f"{word}_locked"] = True
-            value = next(rest, "")
-        if word == "features":
-            metrics[value] = True
-        elif word == "rto_min":
-            metrics["rto_min_ns"] = _duration(value)
-        elif word == "congctl":
-            metrics[word] = value
-        else:
-            metrics[word] = bool(int(value)) if word == "quickack" else int(value)
-    unknown = sorted(set(metrics) - {each.name for each in fields(RouteMetrics)})
-    if unknown:
-        raise Unsupported(f"the route metric {unknown[0]} is not supported")
-    return RouteMetrics(**metrics)  # type: ignore[arg-type]
-
-
-def _duration(text: str) -> int:
-    match = re.fullmatch(r"([0-9.]+)(ms|s|)", text)
-    if match is None:
-        raise Unsupported(f"the time {text} is not understood")
-    return int(float(match.group(1)) * _MILLISECONDS[match.group(2)])
