@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
@@ -305,6 +306,8 @@ class SocketOptions:
     """TCP_DEFER_ACCEPT: for how many SYN-ACKs sent again a connection without data is kept from accept(); 0 is off."""
     report_queue: bool = False
     """TCP_INQ: recvmsg() tells how much can be read then."""
+    authentication: Any = None
+    """TCP_MD5SIG and TCP_AO_ADD_KEY: the key ring of `tcp.authentication`."""
     fast_open_queue: int = 0
     """TCP_FASTOPEN: how many connections opened by a cookie may wait for the end of their handshake."""
     fast_open_connect: bool = False

@@ -48,7 +48,7 @@ static int device_cuts(const struct plan *plan)
     int counter = plan->tcb->ecn_mode == ECN_ACCURATE && (plan->flags & TCP_FLAG_CWR) != 0;
 
     return (plan->burst->offload & needed) == needed && (plan->flags & TCP_FLAG_URG) == 0 &&
-           !counter && plan->tcb->ip_options_length == 0;
+           !counter && plan->tcb->ip_options_length == 0 && !plan->tcb->no_offload;
 }
 
 /* Choose the sizes of segments and frames. */

@@ -16,7 +16,7 @@ IPV6_ADDRESS = st.binary(min_size=16, max_size=16)
 PAYLOAD = st.binary(max_size=40)
 ADDRESS_PAIR = st.one_of(st.tuples(IPV4_ADDRESS, IPV4_ADDRESS), st.tuples(IPV6_ADDRESS, IPV6_ADDRESS))
 
-KNOWN_TCP_OPTIONS = {0, 1, 2, 3, 4, 5, 8, 19, 28, 34, 172, 174}
+KNOWN_TCP_OPTIONS = {0, 1, 2, 3, 4, 5, 8, 19, 28, 29, 34, 172, 174, 254}
 UNKNOWN_TCP_OPTION = st.tuples(OCTET.filter(lambda kind: kind not in KNOWN_TCP_OPTIONS), st.binary(max_size=6))
 ACCURATE_ECN = st.builds(
     AccurateEcn, st.sampled_from((172, 174)), st.lists(st.integers(0, 2**24 - 1), max_size=3).map(tuple)
@@ -32,6 +32,7 @@ TCP_OPTIONS = st.builds(
     | st.sampled_from((0, 4, 6, 8, 10, 12, 14, 16)).flatmap(lambda size: st.binary(min_size=size, max_size=size)),
     user_timeout=st.none() | WORD,
     md5=st.none() | st.binary(min_size=16, max_size=16),
+    authentication=st.none() | st.binary(min_size=2, max_size=18),
     accurate_ecn=st.none() | ACCURATE_ECN,
     unknown=st.lists(UNKNOWN_TCP_OPTION, max_size=3).map(tuple),
 )

@@ -31,7 +31,7 @@ TCP_OPTION_CASES: dict[str, tuple[list[Any], TcpOptions]] = {
     "fast open cookie": ([(34, b"8 bytes.")], TcpOptions(fast_open_cookie=b"8 bytes.")),
     "user timeout": ([("UTO", USER_TIMEOUT)], TcpOptions(user_timeout=USER_TIMEOUT)),
     "md5": ([("MD5", MD5)], TcpOptions(md5=MD5)),
-    "unknown": ([(254, b"\xf9\x89")], TcpOptions(unknown=((254, b"\xf9\x89"),))),
+    "unknown": ([(254, b"\xf9\x90")], TcpOptions(unknown=((254, b"\xf9\x90"),))),
     "a syn's": (
         [("MSS", 1460), ("SAckOK", b""), ("Timestamp", (1, 0)), ("NOP", None), ("WScale", 7)],
         TcpOptions(mss=1460, sack_permitted=True, timestamps=(1, 0), window_scale=7),

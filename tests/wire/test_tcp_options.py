@@ -38,7 +38,8 @@ MD5 = bytes(range(16))
         ("ac0b000001fffffe000003", TcpOptions(accurate_ecn=AccurateEcn(172, (1, 0xFFFFFE, 3)))),
         ("ae060000017f", TcpOptions(accurate_ecn=AccurateEcn(174, (1,)))),
         ("ae0f" + "000001" * 4 + "ff", TcpOptions(accurate_ecn=AccurateEcn(174, (1, 1, 1)))),
-        ("fe04f989", TcpOptions(unknown=((254, b"\xf9\x89"),))),
+        ("fe04f989", TcpOptions(fast_open_cookie=b"", fast_open_experimental=True)),
+        ("fe03f9", TcpOptions(unknown=((254, b"\xf9"),))),
         ("1e02", TcpOptions(unknown=((30, b""),))),
     ],
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ustack import errors
-from ustack.api import options_fast_open
+from ustack.api import options_authentication, options_fast_open
 from ustack.api.option_kinds import (
     INT,
     MILLISECOND,
@@ -153,30 +153,36 @@ def _read_congestion_info(target: Target) -> bytes:
     return b"" if controller is None else bytes(controller.info())
 
 
-TABLE = {
-    stdlib.TCP_NODELAY: flag("no_delay"),
-    stdlib.TCP_CORK: flag("cork"),
-    stdlib.TCP_QUICKACK: number(_read_quick_ack, lambda target, value: target.change("quick_ack", value)),
-    stdlib.TCP_MAXSEG: number(_read_max_segment, _write_max_segment),
-    stdlib.TCP_KEEPIDLE: ranged("keepalive_time_ns", 1, 32767, _tcp_default("keepalive_time_ns", SECOND), unit=SECOND),
-    stdlib.TCP_KEEPINTVL: ranged(
-        "keepalive_interval_ns", 1, 32767, _tcp_default("keepalive_interval_ns", SECOND), unit=SECOND
-    ),
-    stdlib.TCP_KEEPCNT: ranged("keepalive_probes", 1, 127, _tcp_default("keepalive_probes")),
-    stdlib.TCP_SYNCNT: ranged("syn_retries", 1, 127, _tcp_default("syn_retries")),
-    stdlib.TCP_USER_TIMEOUT: ranged("user_timeout_ns", 0, (1 << 31) - 1, constant(0), unit=MILLISECOND),
-    stdlib.TCP_INFO: Option(_read_info, None),
-    TCP_CC_INFO: Option(_read_congestion_info, None),
-    stdlib.TCP_CONGESTION: Option(_read_congestion, _write_congestion),
-    TCP_INQ: switch("report_queue"),
-    stdlib.TCP_LINGER2: number(_read_linger2, _write_linger2),
-    stdlib.TCP_DEFER_ACCEPT: number(
-        lambda target: _SYN_ACK_TIMES[target.endpoint.options.defer_accept], _write_defer_accept
-    ),
-    stdlib.TCP_WINDOW_CLAMP: number(lambda target: target.endpoint.options.window_clamp, _write_window_clamp),
-    stdlib.TCP_NOTSENT_LOWAT: Option(
-        _read_unsent_low_water, lambda target, value: _write_unsent_low_water(target, integer(value))
-    ),
-    TCP_THIN_DUPACK: number(constant(0), _write_thin_dupack),
-    TCP_TIMESTAMP: Option(_read_timestamp, _refuse),
-} | options_fast_open.TABLE
+TABLE = (
+    {
+        stdlib.TCP_NODELAY: flag("no_delay"),
+        stdlib.TCP_CORK: flag("cork"),
+        stdlib.TCP_QUICKACK: number(_read_quick_ack, lambda target, value: target.change("quick_ack", value)),
+        stdlib.TCP_MAXSEG: number(_read_max_segment, _write_max_segment),
+        stdlib.TCP_KEEPIDLE: ranged(
+            "keepalive_time_ns", 1, 32767, _tcp_default("keepalive_time_ns", SECOND), unit=SECOND
+        ),
+        stdlib.TCP_KEEPINTVL: ranged(
+            "keepalive_interval_ns", 1, 32767, _tcp_default("keepalive_interval_ns", SECOND), unit=SECOND
+        ),
+        stdlib.TCP_KEEPCNT: ranged("keepalive_probes", 1, 127, _tcp_default("keepalive_probes")),
+        stdlib.TCP_SYNCNT: ranged("syn_retries", 1, 127, _tcp_default("syn_retries")),
+        stdlib.TCP_USER_TIMEOUT: ranged("user_timeout_ns", 0, (1 << 31) - 1, constant(0), unit=MILLISECOND),
+        stdlib.TCP_INFO: Option(_read_info, None),
+        TCP_CC_INFO: Option(_read_congestion_info, None),
+        stdlib.TCP_CONGESTION: Option(_read_congestion, _write_congestion),
+        TCP_INQ: switch("report_queue"),
+        stdlib.TCP_LINGER2: number(_read_linger2, _write_linger2),
+        stdlib.TCP_DEFER_ACCEPT: number(
+            lambda target: _SYN_ACK_TIMES[target.endpoint.options.defer_accept], _write_defer_accept
+        ),
+        stdlib.TCP_WINDOW_CLAMP: number(lambda target: target.endpoint.options.window_clamp, _write_window_clamp),
+        stdlib.TCP_NOTSENT_LOWAT: Option(
+            _read_unsent_low_water, lambda target, value: _write_unsent_low_water(target, integer(value))
+        ),
+        TCP_THIN_DUPACK: number(constant(0), _write_thin_dupack),
+        TCP_TIMESTAMP: Option(_read_timestamp, _refuse),
+    }
+    | options_fast_open.TABLE
+    | options_authentication.TABLE
+)

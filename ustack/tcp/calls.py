@@ -108,7 +108,7 @@ def _prepare_open(connection: Connection, address: bytes, port: int, now: int) -
     tcp_options.offer(connection)
     connection.tcb.peer_mss = tcp.receive_mss(connection)
     change_state(connection.tcb, SYN_SENT)
-    connection.result_pending = True
+    connection.fast_open.result_pending = True
 
 
 def _refuse_second_open(connection: Connection) -> None:
@@ -168,9 +168,9 @@ def _check_flag_when_open(connection: Connection) -> None:
     """MSG_FASTOPEN on a connection: once it is like a connect() that tells how the open went, later an error."""
     if connection.tcb.state in _UNCONNECTED:
         raise errors.error(errno.EALREADY)
-    if not connection.result_pending and connection.tcb.state != CLOSED:
+    if not connection.fast_open.result_pending and connection.tcb.state != CLOSED:
         raise errors.error(errno.EISCONN)
-    connection.result_pending = False
+    connection.fast_open.result_pending = False
 
 
 def send(connection: Connection, data: Any, flags: int, destination: Address | None, now: int) -> int:

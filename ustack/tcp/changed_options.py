@@ -100,6 +100,12 @@ def _quick_ack(connection: Connection, now: int) -> None:
         delayed_ack.set_quick_ack(connection, connection.options.quick_ack or 0, now)
 
 
+def _keys(connection: Connection, now: int) -> None:
+    """Keys for an open connection may be changed, but not whether it has any.  RFC 5925 §7.5.1."""
+    if connection.guard is not None:
+        connection.guard.choose(connection.options.authentication)
+
+
 _ACTIONS: dict[str, Callable[[Connection, int], None]] = {
     "ttl": _ip_options,
     "traffic_class": _ip_options,
@@ -116,6 +122,7 @@ _ACTIONS: dict[str, Callable[[Connection, int], None]] = {
     "ip_options": lambda connection, now: source_route.check(connection.options.ip_options),
     "congestion_control": controller_choice.change,
     "max_pacing_rate": pacing.limit_changed,
+    "authentication": _keys,
     "quick_ack": _quick_ack,
     "timestamping": notices.timestamping_changed,
     "receive_timestamp": notices.receive_timestamp_changed,

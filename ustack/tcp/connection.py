@@ -37,6 +37,7 @@ from ustack.tcp.state import CLOSED, SYN_RECEIVED, SYN_SENT, can_send
 if TYPE_CHECKING:
     from ustack.ip.interface import Interface
     from ustack.ports import Binding
+    from ustack.tcp.authentication.guard import Guard
     from ustack.tcp.congestion import CongestionController
     from ustack.tcp.listener import Listener
     from ustack.tcp.notices import Notices
@@ -50,9 +51,9 @@ class Connection(Endpoint):
     """A TCP connection, from before its OPEN until its TCB is deleted."""
 
     __slots__ = (
-        "accepted", "binding", "congestion", "fast_open", "fin_queued", "fin_seq", "interface",
-        "last_challenge_ns", "listener", "loss", "max_segment", "max_segment_until_ns",
-        "notices", "opened", "orphaned", "path", "read_shutdown", "result_pending", "sending", "soft_error", "tcb",
+        "accepted", "binding", "congestion", "fast_open", "fin_queued", "fin_seq", "guard", "interface",
+        "last_challenge_ns", "listener", "loss", "max_segment", "max_segment_until_ns", "notices", "opened",
+        "orphaned", "path", "read_shutdown", "sending", "soft_error", "tcb",
         "tcp", "timer_entry_ns", "urgent_byte", "urgent_seq",
     )  # fmt: skip
 
@@ -97,8 +98,8 @@ class Connection(Endpoint):
         self.timer_entry_ns = 0
         self.loss = RecoveryState()
         self.fast_open = FastOpenState()
-        self.result_pending = False
-        """The user has not been told yet how the open has ended."""
+        self.guard: Guard | None = None
+        """Signs and checks segments, if there is a key for the peer."""
         self.notices: Notices | None = None
         """The error queue; None while the user has not asked for anything that is told there."""
 

@@ -135,6 +135,8 @@ class Listener(Endpoint):
         tcp = self.tcp
         child = tcp.new_connection(self.family)
         child.options = replace(self.options)
+        if self.options.authentication is not None:
+            child.options.authentication = self.options.authentication.copy()
         notices.inherit(child)
         child.accepted = False
         try:

@@ -24,6 +24,7 @@ from ustack.tcp import (
     time_wait,
     timeouts,
 )
+from ustack.tcp.authentication import guard
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
@@ -77,7 +78,10 @@ def create_tcb(
     tcb.reordering = config.reordering
     tcb.rack.reo_wnd_steps = 1
     tcb.last_received_ns = tcb.waits_since_ns = now
-    tcb.slow_path_reasons = lib.SLOW_STATE | (0 if tcp.fast_path else lib.SLOW_DISABLED)
+    connection.guard = guard.guard_for(connection.options.authentication, remote)
+    signed = connection.guard is not None
+    tcb.no_offload = signed
+    tcb.slow_path_reasons = lib.SLOW_STATE | (0 if tcp.fast_path and not signed else lib.SLOW_DISABLED)
 
 
 def begin_at(tcb: Any, iss: int) -> None:

@@ -23,6 +23,8 @@ def syn_options(connection: Connection, now: int, cookie: bytes | None = None, *
     `cookie` is Fast Open's, empty the request for one; it is left out where it finds no room.
     """
     tcb = connection.tcb
+    signature = b"" if connection.guard is None else connection.guard.option()
+    room = _MAX_LENGTH - len(signature)
     options = TcpOptions(
         mss=connection.tcp.receive_mss(connection),
         window_scale=tcb.rcv_wscale if tcb.window_scaling else None,
@@ -31,19 +33,19 @@ def syn_options(connection: Connection, now: int, cookie: bytes | None = None, *
     )
     if cookie is not None:
         option = tcp_options.build_fast_open(cookie, experimental=experimental)
-        if len(tcp_options.build(options)) + len(option) <= _MAX_LENGTH:
+        if len(tcp_options.build(options)) + len(option) <= room:
             options.fast_open_cookie, options.fast_open_experimental = cookie, experimental
     if tcb.ecn_mode == lib.ECN_ACCURATE and connection.tcp.config.ecn_option and not tcb.accecn_sent_ns:
-        options.accurate_ecn = accecn_option.of_syn_ack(_MAX_LENGTH - len(tcp_options.build(options)))
+        options.accurate_ecn = accecn_option.of_syn_ack(room - len(tcp_options.build(options)))
         tcb.accecn_sent_ns = now
-    return tcp_options.build(options)
+    return signature + tcp_options.build(options)
 
 
 def offer(connection: Connection) -> None:
     """Set what an active open offers, and its window."""
     config, tcb = connection.tcp.config, connection.tcb
     tcb.window_scaling = config.window_scaling
-    tcb.timestamps = config.timestamps
+    tcb.timestamps = config.timestamps and (connection.guard is None or connection.guard.allows_timestamps())
     tcb.sack_permitted = config.sack
     window.offer_first(connection, tcb.advmss)
 
@@ -77,7 +79,9 @@ def agree(connection: Connection, options: TcpOptions, offered: bool) -> None:
 def data_options(connection: Connection, now: int) -> bytes:
     """The options of a segment of a synchronized connection: timestamps, Accurate ECN, SACK blocks."""
     tcb = connection.tcb
-    packed = _TIMESTAMPS.pack(1, 1, 8, 10, timestamps.value(tcb, now), tcb.ts_recent) if tcb.timestamps else b""
+    packed = b"" if connection.guard is None else connection.guard.option()
+    if tcb.timestamps:
+        packed += _TIMESTAMPS.pack(1, 1, 8, 10, timestamps.value(tcb, now), tcb.ts_recent)
     with_duplicate = bool(tcb.has_duplicate_sack)
     blocks = selective_acks.take_blocks(tcb, (_MAX_LENGTH - len(packed) - 4) // 8)
     if accecn_option.is_due(connection, now):

@@ -30,6 +30,7 @@ from ustack.tcp import (
     write_queue,
 )
 from ustack.tcp import options as tcp_options
+from ustack.tcp.authentication import guard
 from ustack.tcp.state import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, SYN_SENT
 from ustack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
 
@@ -200,8 +201,10 @@ def transmit(connection: Connection, seq: int, flags: int, length: int, options:
     flags = ecn.mark(connection, seq, flags, length)
     config = connection.tcp.config
     offered = window.choose_window(tcb, config.shrink_window)
+    outgoing = connection.interface.outgoing
+    first = len(outgoing) if connection.guard is not None else 0
     result = lib.segment_build(
-        connection.interface.outgoing.cdata, tcb, seq, tcb.rcv_nxt, flags,
+        outgoing.cdata, tcb, seq, tcb.rcv_nxt, flags,
         window.field(tcb, offered, config.workaround_signed_windows), urgent, options, len(options), length,
     )  # fmt: skip
     if result == -1:
@@ -209,6 +212,8 @@ def transmit(connection: Connection, seq: int, flags: int, length: int, options:
         connection.tcp.wait_for_device(connection)
         return False
     assert result == 0, "the payload is in the send ring"
+    if connection.guard is not None:
+        guard.sign_frames(connection.guard, tcb, outgoing, first)
     tcb.rcv_wnd = offered
     quick_ack.ack_sent(tcb)
     return True
@@ -250,9 +255,11 @@ def send_syn(
     flags |= ecn.syn_flags(connection)
     options = tcp_options.syn_options(connection, now, cookie, experimental=experimental)
     field = min(tcb.rcv_wnd, window.WINDOW_FIELD_MAX)
-    result = lib.segment_build(
-        connection.interface.outgoing.cdata, tcb, tcb.iss, ack, flags, field, 0, options, len(options), payload
-    )
+    outgoing = connection.interface.outgoing
+    first = len(outgoing)
+    result = lib.segment_build(outgoing.cdata, tcb, tcb.iss, ack, flags, field, 0, options, len(options), payload)
+    if result == 0 and connection.guard is not None:
+        guard.sign_frames(connection.guard, tcb, outgoing, first)
     return bool(result == 0)
 
 

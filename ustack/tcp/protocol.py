@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from ustack import errors
@@ -20,6 +20,7 @@ from ustack.endpoint import Endpoint
 from ustack.entropy import Entropy
 from ustack.native import ffi, lib
 from ustack.tcp import arrival, fast_path, icmp, notices, reset, time_wait
+from ustack.tcp.authentication import guard
 from ustack.tcp.challenge import ChallengeLimit
 from ustack.tcp.connection import CLOSED_TCB, Connection
 from ustack.tcp.fast_open import cookies
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from ustack.ip.layer import IpLayer
     from ustack.ip.packet import Packet
     from ustack.ports import PortTable
+    from ustack.tcp.authentication.guard import Guard
 
 _DSCP = 0xFC
 """The bits of the traffic class that the user sets; the others are ECN's.  RFC 3168 §5."""
@@ -151,15 +153,27 @@ class TcpProtocol:
         """Check a segment, find its connection or listener, and let it arrive there."""
         segment = self._parse(packet)
         owner = self.flows.find(IPPROTO_TCP, segment.local, segment.local_port, segment.remote, segment.remote_port)
+        if isinstance(owner, Connection):
+            guard.check(owner.guard, owner.options.authentication, owner.tcb, segment)
         if isinstance(owner, Connection) and not self._is_replaced(owner, segment):
             self.touch(owner)
             arrival.segment_arrives(owner, segment, now)
             return
         listener = self._listener_for(segment)
         if listener is not None:
+            ring = listener.options.authentication
+            guard.check(guard.guard_for(ring, segment.remote), ring, None, segment)
             listener.segment_arrives(segment, now)
         else:
             reset.answer_closed(self, segment, now)
+
+    def guard_of(self, segment: Segment) -> tuple[Guard | None, Any]:
+        """The guard, and the TCB if there is one, of whoever a segment is for: what is answered is signed too."""
+        owner = self.flows.find(IPPROTO_TCP, segment.local, segment.local_port, segment.remote, segment.remote_port)
+        if isinstance(owner, Connection):
+            return owner.guard, owner.tcb
+        listener = self._listener_for(segment)
+        return None if listener is None else guard.guard_for(listener.options.authentication, segment.remote), None
 
     def _listener_for(self, segment: Segment) -> Listener | None:
         found = self.ports.lookup(IPPROTO_TCP, segment.local, segment.local_port, segment.remote, segment.remote_port)
@@ -195,6 +209,7 @@ class TcpProtocol:
             payload=packet.payload[header.data_offset :],
             gso_size=packet.gso_size,
             traffic_class=packet.traffic_class,
+            raw=memoryview(packet.payload),
             carried=len(packet.payload) - header.data_offset,
             ip_options=packet.options,
             header_length=header.data_offset,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ustack.drops import Drop, DropReason
+from ustack.tcp.authentication import guard
 from ustack.tcp.segment import Segment
 from ustack.wire import tcp as wire_tcp
 from ustack.wire.tcp import ACK, RST
@@ -27,6 +28,9 @@ def send_reset(tcp: TcpProtocol, segment: Segment, now: int) -> None:
         seq, ack, flags = segment.ack, 0, RST
     else:
         seq, ack, flags = 0, segment.end, RST | ACK
+    signer, tcb = tcp.guard_of(segment)
+    if signer is not None and tcb is None and not signer.can_sign_alone():
+        signer = None
     header = wire_tcp.build(
         segment.local_port,
         segment.remote_port,
@@ -34,6 +38,9 @@ def send_reset(tcp: TcpProtocol, segment: Segment, now: int) -> None:
         ack=ack,
         flags=flags,
         window=0,
+        options=b"" if signer is None else signer.option(),
         pseudo=(segment.local, segment.remote),
     )
+    if signer is not None:
+        header = guard.sign_header(signer, tcb, segment.local, segment.remote, header)
     tcp.send_unconnected(segment, header, now)

@@ -5,7 +5,7 @@ The fields of RFC 9293 §3.10.7 (SEG.SEQ, SEG.ACK, SEG.LEN, SEG.WND, SEG.UP) and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ustack.tcp import sequence
 from ustack.wire.tcp import FIN, SYN
@@ -38,6 +38,8 @@ class Segment:
     """Its TSval was newer than TS.Recent, and has become it."""
     header_length: int = 20
     """Bytes of the TCP header with its options."""
+    raw: memoryview = field(default_factory=lambda: memoryview(b""))
+    """Header and payload as they came: what signatures are over."""
     previous_nxt: int | None = None
     """SND.NXT of the connection in TIME-WAIT whose place this SYN takes."""
 

@@ -167,6 +167,8 @@ def _rare_option_words(options: TcpOptions) -> list[str]:
         names = ("e0b", "ceb", "e1b") if options.accurate_ecn.kind == ACCURATE_ECN_0 else ("e1b", "ceb", "e0b")
         counts = zip(names, options.accurate_ecn.counters, strict=False)
         words.append(" ".join(["ecn", *(f"{name} {count}" for name, count in counts)]))
+    if options.authentication is not None:
+        words.append(f"ao keyid {options.authentication[0]} rnext {options.authentication[1]}")
     if options.md5 is not None:
         words.append(f"md5 {options.md5.hex()}")
     words.extend(f"option {kind} {data.hex()}".rstrip() for kind, data in options.unknown)

@@ -23,6 +23,7 @@ SACK = 5
 TIMESTAMPS = 8
 MD5_SIGNATURE = 19
 USER_TIMEOUT = 28
+AUTHENTICATION = 29
 FAST_OPEN = 34
 ACCURATE_ECN_0 = 172
 ACCURATE_ECN_1 = 174
@@ -71,6 +72,8 @@ class TcpOptions:
     user_timeout: int | None = None
     """The 16 bits as on the wire: the granularity bit (minutes, not seconds) and 15 bits of time."""
     md5: bytes | None = None
+    authentication: bytes | None = None
+    """KeyID, RNextKeyID and MAC of TCP-AO."""
     accurate_ecn: AccurateEcn | None = None
     unknown: tuple[tuple[int, bytes], ...] = ()
     """Kind and data of every other option."""
@@ -142,6 +145,7 @@ _KNOWN = {
     SACK: _Known("sack_blocks", (10, 18, 26, 34), _blocks),
     TIMESTAMPS: _Known("timestamps", (10,), _BLOCK.unpack),
     MD5_SIGNATURE: _Known("md5", (18,), bytes),
+    AUTHENTICATION: _Known("authentication", range(4, 41), bytes),
     USER_TIMEOUT: _Known("user_timeout", (4,), _unsigned),
     FAST_OPEN: _Known("fast_open_cookie", (2, 6, 8, 10, 12, 14, 16, 18), bytes),
     ACCURATE_ECN_0: _Known("accurate_ecn", range(2, 41), lambda data: AccurateEcn(ACCURATE_ECN_0, _counters(data))),
@@ -151,9 +155,7 @@ _KNOWN = {
 
 def build(options: TcpOptions) -> bytes:
     """All options, padded to 32 bits, in the order and alignment that Linux uses."""
-    parts = []
-    if options.md5 is not None:
-        parts.append(build_md5(options.md5))
+    parts = [_build_signature(options)]
     if options.mss is not None:
         parts.append(build_mss(options.mss))
     if options.timestamps is not None:
@@ -172,6 +174,14 @@ def build(options: TcpOptions) -> bytes:
         parts.append(build_user_timeout(options.user_timeout))
     parts.extend(build_option(kind, data) for kind, data in options.unknown)
     return pad(b"".join(parts))
+
+
+def _build_signature(options: TcpOptions) -> bytes:
+    """MD5's or TCP-AO's, which come before all others."""
+    packed = b"" if options.md5 is None else build_md5(options.md5)
+    if options.authentication is not None:
+        packed += pad_with_no_operations(build_option(AUTHENTICATION, options.authentication))
+    return packed
 
 
 def pad(options: bytes) -> bytes:

@@ -116,6 +116,7 @@ struct tcb {
     uint8_t ttl;
     uint8_t traffic_class;
     uint8_t dont_fragment;
+    uint8_t no_offload;        /* segments are signed one by one: devices must not cut them */
     uint8_t interface;         /* index of the interface that the route names */
     uint8_t ip_options_length; /* IPv4: a source route; 0: none */
     uint8_t first_hop[4]; /* with options: where packets are sent to, on their way to the remote */

@@ -39,3 +39,5 @@ class FastOpenState:
     """The data of the SYN, of either end, were taken."""
     failure: int = FAILURE_NONE
     """Why data on our SYN were not taken."""
+    result_pending: bool = False
+    """The user has not been told yet how the open has ended."""
