@@ -118,7 +118,8 @@ def _choose(
     if min(chunk.length, mss) + (1 if fin and chunk.length <= mss else 0) > super_segment.window_room(tcb):
         return lib.WAITS_PEER, 0
     if chunk.length <= mss:
-        held = is_last and chunk.length < mss and not fin and not _is_urgent(tcb) and nagle.holds(tcb, rule)
+        may_wait = is_last and chunk.length < mss and not fin and not _is_urgent(tcb)
+        held = may_wait and not rule & nagle.PUSH and nagle.holds(tcb, rule)
         return (lib.WAITS_APPLICATION if held else lib.WAITS_NOTHING), chunk.length
     waits_for = 0 if only_first else super_segment.waits(connection, chunk, is_last, most, in_flight, now)
     if waits_for:
