@@ -31,6 +31,7 @@ def slow_reader(lab, delay: float) -> int:
 def test_close_returns_at_once_and_the_stack_sends_the_rest():
     def send() -> int:
         connection = socket.create_connection((SERVER, 80))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MEGABYTE)
         connection.sendall(bytes(2 * MEGABYTE))
         began = lab.now()
         connection.close()
@@ -46,6 +47,7 @@ def test_a_lingering_close_waits_until_the_peer_has_everything():
     def send() -> int:
         connection = socket.create_connection((SERVER, 80))
         linger(connection, 30)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MEGABYTE)
         connection.sendall(bytes(2 * MEGABYTE))
         began = lab.now()
         connection.close()
@@ -61,6 +63,7 @@ def test_a_lingering_close_waits_no_longer_than_it_was_told():
     def send() -> int:
         connection = socket.create_connection((SERVER, 80))
         linger(connection, 2)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MEGABYTE)
         connection.sendall(bytes(2 * MEGABYTE))
         began = lab.now()
         connection.close()
@@ -78,6 +81,7 @@ def test_only_the_last_close_lingers(shared):
         connection = socket.create_connection((SERVER, 80))
         linger(connection, 5)
         twin = connection.dup()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MEGABYTE)
         connection.sendall(bytes(2 * MEGABYTE))
         if not shared:
             twin.close()
@@ -138,6 +142,7 @@ def test_lingering_ends_when_the_stack_stops():
     def send() -> None:
         connection = socket.create_connection((SERVER, 80))
         linger(connection, 1000)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MEGABYTE)
         connection.sendall(bytes(2 * MEGABYTE))
         connection.close()
 

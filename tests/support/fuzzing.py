@@ -31,6 +31,7 @@ from ustack.stack import Stack
 from ustack.tcp import sequence
 from ustack.tcp.connection import Connection
 from ustack.tcp.state import State
+from ustack.tcp.super_segment import BYTES_MAX
 from ustack.wire import icmpv4, icmpv6, ipv4, ipv6, tcp, tcp_options
 from ustack.wire.tcp_options import TcpOptions
 
@@ -441,11 +442,11 @@ def check_tcb(connection: Connection) -> None:
     tcb = connection.tcb
     outstanding = sequence.distance(tcb.snd_una, tcb.snd_nxt)
     sent = tcb.sent
-    assert outstanding <= 2 * SEND_BUFFER + 2
+    assert outstanding <= SEND_BUFFER + BYTES_MAX + 2
     assert sent.sacked_segments + sent.lost_segments <= sent.segments <= outstanding
     assert sent.retransmitted_segments <= sent.segments
     assert _queued_bytes(sent) == outstanding
-    assert tcb.snd_ring.length <= 2 * SEND_BUFFER
+    assert tcb.snd_ring.length <= SEND_BUFFER + BYTES_MAX
     assert tcb.rcv_ring.length <= 1 << 17
     assert tcb.rcv_ring.capacity <= 1 << 18
     assert tcb.out_of_order.count <= RANGES

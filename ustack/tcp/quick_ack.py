@@ -78,7 +78,7 @@ def _follow_rhythm(tcb: Any, now: int) -> None:
 
 
 def _raise_quick(tcb: Any, most: int) -> None:
-    quick = tcb.rcv_wnd // (2 * tcb.rcv_mss) or 2
+    quick = tcb.rcv_wnd // (2 * (int(tcb.rcv_mss) or 1)) or 2
     tcb.ack_quick = max(tcb.ack_quick, min(quick, most))
 
 

@@ -26,7 +26,7 @@ def send(connection: Connection, now: int) -> None:
     chunk = connection.sending.chunks[0]
     length = min(chunk.length, room, int(tcb.snd_mss))
     chunk.flags |= lib.SENT_PUSH
-    if length == room and chunk.flags & lib.SENT_FIN:
+    if chunk.length == length == room and chunk.flags & lib.SENT_FIN:
         write_queue.part_fin(connection)
     end = sequence.add(tcb.snd_nxt, chunk.length)
     if sequence.lt(connection.sending.pushed_seq, end):
