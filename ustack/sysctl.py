@@ -98,6 +98,7 @@ _ROWS: dict[str, Row] = {
     _TCP + "fastopen_blackhole_timeout_sec": _field("tcp", "fastopen_blackhole_timeout_ns", SECOND),
     _TCP + "tw_reuse_delay": _field("tcp", "tw_reuse_delay_ns", MILLISECOND),
     _TCP + "min_snd_mss": _field("tcp", "mss_min"),
+    _TCP + "min_rtt_wlen": _field("tcp", "min_rtt_wlen_ns", SECOND),
     _TCP + "rto_min_us": _field("tcp", "rto_min_ns", MICROSECOND),
     _TCP + "rto_max_ms": _field("tcp", "rto_max_ns", MILLISECOND),
     _TCP + "comp_sack_delay_ns": _field("tcp", "comp_sack_delay_ns"),

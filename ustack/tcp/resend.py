@@ -106,7 +106,7 @@ def _prepare(connection: Connection, index: int, room: int) -> bool:
     length = sequence.distance(segment.seq, segment.end) - bool(segment.flags & lib.SENT_FIN)
     if length > allowed:
         lib.sent_queue_split(sent, sequence.add(segment.seq, allowed))
-    elif length < min(usable, mss):
+    elif connection.tcp.config.retrans_collapse and length < min(usable, mss):
         _collapse(tcb, index, min(usable, mss) - length)
     lib.sent_queue_recut(sent, index, mss)
     return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ustack.native import lib
 from ustack.tcp import ca_state, output, prr, resend, retransmission, send_buffer, sequence, window
@@ -92,8 +92,3 @@ def _reduce_once(connection: Connection, now: int) -> None:
     ca_state.change(tcb, lib.CA_CWR)
     prr.end(connection, now)
     ca_state.keep_open(tcb)
-
-
-def is_outstanding(tcb: Any) -> bool:
-    """Whether a probe is out and not accounted for."""
-    return bool(tcb.tlp_outstanding)
