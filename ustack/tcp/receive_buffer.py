@@ -208,8 +208,13 @@ def grow_buffer(connection: Connection, space: int) -> None:
 # Short of memory.
 
 
-def admits(tcb: Any, seq: int) -> bool:
-    """Whether a segment at `seq` may be kept; makes room for it if need be, at last by forgetting data out of order."""
+def admits(tcb: Any, seq: int, length: int) -> bool:
+    """Whether a segment at `seq` may be kept; makes room for it if need be, at last by forgetting data out of order.
+
+    One that alone is larger than the buffer does not fit, but there is nothing to forget for it.
+    """
+    if length > tcb.rcv_buffer and not memory_held(tcb):
+        return False
     if _fits(tcb):
         return True
     _clamp(tcb)

@@ -72,6 +72,7 @@ def advance(tcb: Any) -> None:
 
 def clear(tcb: Any) -> None:
     """Nothing is held out of order, or what is held may be forgotten."""
+    tcb.has_duplicate_sack = 0
     if tcb.selective_ack_count:
         _write(tcb, [])
 
