@@ -103,6 +103,14 @@ def test_a_descriptor_of_the_script_is_only_a_name() -> None:
     passes(LISTEN.replace("= 3", "= 77").replace("(3,", "(77,"))
 
 
+def test_an_accepted_socket_may_take_a_number_that_is_in_use() -> None:
+    again = "+0 < S 0:0(0) win 32792 <mss 1000>\n+0 > S. 0:0(0) ack 1 <...>\n+.1 < . 1:1(0) ack 1 win 32792\n"
+    reusable = LISTEN.replace("+0 bind", "+0 setsockopt(3, SOL_SOCKET, SO_REUSEADDR, [1], 4) = 0\n+0 bind")
+    first = SERVER.replace("+0 bind", "+0 setsockopt(3, SOL_SOCKET, SO_REUSEADDR, [1], 4) = 0\n+0 bind")
+    second = reusable.replace("\n0 ", "\n+0 ") + again + "+0 accept(3, ..., ...) = 4\n"
+    passes(first + "+0 close(3) = 0" + second + "+0 write(4, ..., 10) = 10\n+0 > P. 1:11(10) ack 1")
+
+
 def test_a_closed_descriptor_is_free_again() -> None:
     passes(LISTEN + "+0 close(3) = 0\n+0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3")
 

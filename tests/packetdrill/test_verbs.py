@@ -111,11 +111,12 @@ def test_ethtool_takes_the_device_its_segmentation(machine: Machine, shell: Shel
     assert machine.device.offload == before == machine.interface.offload
 
 
-def test_a_queue_without_room_drops_everything(machine: Machine, shell: Shell) -> None:
-    shell.run("tc qdisc delete dev tun0 root 2>/dev/null ; tc qdisc add dev tun0 root pfifo limit 0")
-    assert machine.device.dropping
-    shell.run("tc qdisc replace dev tun0 root pfifo")
-    assert not machine.device.dropping
+def test_a_queue_without_room_refuses_packets_until_it_has_room_again() -> None:
+    no_room = "+0 `tc qdisc delete dev tun0 root 2>/dev/null ; tc qdisc add dev tun0 root pfifo limit 0`\n"
+    text = SERVER + no_room + "+0 write(4, ..., 10) = 10\n+.1 `true`\n"
+    passes(text, strict=True)
+    fails(text + "+0 > P. 1:11(10) ack 1", "Timed out waiting for packet")
+    passes(text + "+0 `tc qdisc replace dev tun0 root pfifo`\n* > P. 1:11(10) ack 1")
 
 
 def test_a_link_gets_another_mtu() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -40,25 +41,24 @@ Open = OpenSocket | Epoll | Pipe | OpenFile
 
 
 class Descriptors:
-    """By the script's numbers."""
+    """By the script's numbers.  What accept() gives may take a number that is in use: the older one is hidden."""
 
     def __init__(self) -> None:
-        self._open: dict[int, Open] = {}
+        self._open: dict[int, list[Open]] = {}
 
-    def add(self, number: int, entry: Open) -> None:
-        """A new descriptor.  Raises Failed for a number in use."""
+    def add(self, number: int, entry: Open, *, hiding: bool = False) -> None:
+        """A new descriptor.  Raises Failed for a number in use, unless it is `hiding` the older one."""
         if number < 0:
             raise Failed(f"invalid fd {number} in script")
-        if number in self._open:
+        if self._open.get(number) and not hiding:
             raise Failed(f"duplicate fd {number} in script")
-        self._open[number] = entry
+        self._open.setdefault(number, []).append(entry)
 
     def find(self, number: int) -> Open:
         """What a number stands for.  Raises Failed."""
-        try:
-            return self._open[number]
-        except KeyError:
-            raise Failed(f"unable to find fd with script fd {number}") from None
+        if not self._open.get(number):
+            raise Failed(f"unable to find fd with script fd {number}")
+        return self._open[number][-1]
 
     def open_socket(self, number: int) -> OpenSocket:
         """The socket that a number stands for.  Raises Failed."""
@@ -76,11 +76,15 @@ class Descriptors:
 
     def remove(self, number: int) -> None:
         """A descriptor is closed: it leaves every epoll too."""
-        del self._open[number]
-        for entry in self._open.values():
+        self._open[number].pop()
+        for entry in self._entries():
             if isinstance(entry, Epoll):
                 entry.forget(number)
 
     def sockets(self) -> list[socket]:
         """Those that are open."""
-        return [entry.sock for entry in self._open.values() if isinstance(entry, OpenSocket)]
+        return [entry.sock for entry in self._entries() if isinstance(entry, OpenSocket)]
+
+    def _entries(self) -> Iterator[Open]:
+        for entries in self._open.values():
+            yield from entries

@@ -90,7 +90,7 @@ class SimulatedShell(Shell):
         if words[:1] != ["qdisc"]:
             raise Unsupported(f"the command tc {' '.join(words)} is not known")
         deleted = len(words) > 1 and words[1].startswith("del")
-        self._machine.device.dropping = not deleted and " ".join(words).endswith("limit 0")
+        self._machine.set_queue(room=deleted or not " ".join(words).endswith("limit 0"))
         return True
 
     def _nstat(self, words: list[str]) -> str:

@@ -20,19 +20,17 @@ from ustack.packetdrill.script import INBOUND, Call, Code, Command, Event, Packe
 from ustack.packetdrill.settings import Settings
 from ustack.packetdrill.simulation import SimulatedMachine
 from ustack.packetdrill.snippets import Snippet, run_snippets
-from ustack.packetdrill.symbols import value_of
+from ustack.packetdrill.socket_values import values_of
 from ustack.packetdrill.system_calls import SystemCalls
 from ustack.packetdrill.verbs import Shell
 from ustack.packetdrill.verdict import Result, Verdict
 from ustack.sim.task import Deadlock
-from ustack.tcp.info import SIZE, decode
 
 SECOND = 1_000_000_000
 _PATIENCE_NS = 2 * SECOND
 """How much later than expected a packet is still waited for."""
 _CALL_PATIENCE_NS = SECOND
 """How long a call waits for the blocking one before it."""
-_TCP_INFO_BYTES = 1024
 
 
 def run_file(path: str | Path, wanted: Settings, capture: Capture | None = None) -> Verdict:
@@ -295,7 +293,7 @@ class Run:
         entry = self.calls.descriptors.find(flow.descriptor)
         if not isinstance(entry, OpenSocket):
             raise Failed("runtime error in code: can't find getsockopt to get TCP info")
-        self._snippets.append(Snippet(code.text, line, _values(entry)))
+        self._snippets.append(Snippet(code.text, line, values_of(entry.sock)))
 
 
 def _machine(wanted: Settings, directory: Path) -> tuple[Machine, Shell]:
@@ -307,15 +305,6 @@ def _machine(wanted: Settings, directory: Path) -> tuple[Machine, Shell]:
         return kernel, KernelShell(kernel, directory)
     simulated = SimulatedMachine(wanted.addresses, StackConfig(), wanted.mtu)
     return simulated, SimulatedShell(simulated, directory)
-
-
-def _values(entry: OpenSocket) -> dict[str, int]:
-    """What a snippet sees of a socket."""
-    try:
-        info = entry.sock.getsockopt(value_of("IPPROTO_TCP"), value_of("TCP_INFO"), _TCP_INFO_BYTES)
-    except OSError as problem:
-        raise Failed(f"runtime error in code: can't find getsockopt to get TCP info: {problem}") from None
-    return {f"tcpi_{name}": value for name, value in decode(info[:SIZE].ljust(SIZE, b"\0")).items()}
 
 
 def _describe_bug(bug: Exception) -> str:

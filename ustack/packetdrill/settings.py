@@ -139,8 +139,9 @@ def _with_option(settings: Settings, name: str, value: str) -> Settings:
 
 
 def _with_address(settings: Settings, which: str, text: str) -> Settings:
+    """An address of the other IP version is not meant: suites run such scripts over both."""
     if (settings.version == 4) != (":" not in text):
-        raise Unsupported(f"the script is for the other IP version: its {which} address is {text}")
+        return settings
     parse_address(text)
     return replace(settings, addresses=replace(settings.addresses, **{which: text}))  # type: ignore[arg-type]
 

@@ -48,8 +48,6 @@ class ScriptedDevice:
     config: TcpConfig = field(default_factory=TcpConfig)
     sent: deque[tuple[int, bytes]] = field(default_factory=deque)
     arrivals: deque[Frame] = field(default_factory=deque)
-    dropping: bool = False
-    """The queueing discipline takes nothing."""
     capture: Capture | None = None
 
     def read(self, burst: Burst, now: int) -> int:
@@ -66,7 +64,7 @@ class ScriptedDevice:
         """As `Device.write`."""
         offload = self.offload & ~_SEGMENTATION if self.config.ecn >= _ACCURATE_ECN else self.offload
         for index in range(len(burst)):
-            for frame in adapt(burst, index, offload) if not self.dropping else ():
+            for frame in adapt(burst, index, offload):
                 self.sent.append((now, frame.packet))
                 if self.capture is not None:
                     self.capture(now, self.name, True, frame.completed())
@@ -102,6 +100,7 @@ class SimulatedMachine:
         self.interface = self.host.attach(self.device, [addresses.local_with_prefix])
         default = "0.0.0.0/0" if addresses.version == 4 else "::/0"
         self.host.stack.add_route(default, self.interface, parse_address(addresses.gateway))
+        self._capacity = self.interface.outgoing.cdata.capacity
         self.platform = OwnPlatform(self.host)
         self.patience_ns = _FOREVER_NS
         self._start = self.lab.now()
@@ -131,6 +130,10 @@ class SimulatedMachine:
         """Change the device's MTU."""
         self.device.mtu = self.interface.mtu = self.interface.least_mtu = mtu
         self.interface.outgoing.cdata.mtu = mtu
+
+    def set_queue(self, *, room: bool) -> None:
+        """Let the queueing discipline take packets, or refuse every one: then sending fails, as on Linux."""
+        self.interface.outgoing.cdata.capacity = self._capacity if room else 0
 
     def set_segmentation(self, *, on: bool) -> None:
         """Turn the device's segmentation offload on or off."""

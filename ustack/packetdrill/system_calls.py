@@ -73,7 +73,7 @@ class SystemCalls:
         expected = integer(call.result)
         text = f"{outcome.value} with errno {outcome.errno} ({os.strerror(outcome.errno)})"
         if outcome.made is not None:
-            self._keep(expected, outcome.made, text)
+            self._keep(expected, outcome.made, text, hiding=call.name == "accept")
             return
         if _makes_descriptor(call) and expected >= 0:
             raise Failed(f"Expected non-negative result but got {text}")
@@ -88,12 +88,12 @@ class SystemCalls:
         if outcome.check is not None:
             outcome.check()
 
-    def _keep(self, number: int, made: Open, text: str) -> None:
+    def _keep(self, number: int, made: Open, text: str, *, hiding: bool) -> None:
         """Give what was made the number that the script has for it."""
         try:
             if number < 0:
                 raise Failed(f"Expected result {number} but got {text}")
-            self.descriptors.add(number, made)
+            self.descriptors.add(number, made, hiding=hiding)
         except Failed:
             if isinstance(made, OpenSocket):
                 made.sock.close()
