@@ -168,6 +168,8 @@ class TcpConfig:
     keepalive_time_ns: int = 7200 * SECOND
     keepalive_interval_ns: int = 75 * SECOND
     keepalive_probes: int = 9
+    keepalive_garbage: bool = False
+    """Keep-alives carry one octet, for peers that do not answer them else.  RFC 9293 §3.8.4 (MAY-6)."""
     challenge_ack_per_second: int = 1000
     """RFC 5961 §7, for the whole stack."""
     invalid_ratelimit_ns: int = 500 * MILLISECOND

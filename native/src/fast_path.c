@@ -122,6 +122,7 @@ static void segment_count(struct tcb *tcb, const struct packet *packet)
     uint32_t size = packet->gso_size;
     uint32_t segments = size > 0 && size < length ? (length + size - 1) / size : 1;
 
+    tcb->received_traffic_class = packet->traffic_class;
     tcb->segments_received += segments;
     if (length > 0) {
         tcb->data_segments_received += segments;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from tests.support.requirement import requirement
@@ -77,6 +79,32 @@ def test_all_packets_of_a_flow_have_its_flow_label() -> None:
     connection = connected(other)
     write(other, connection, b"data")
     assert flow_label(other.expect("P.")) not in labels
+
+
+@requirement("RFC9293", "MAY-4")
+def test_a_retransmission_is_a_packet_of_its_own() -> None:
+    """It may have the identification of the first one, as if it were that; ours has another (RFC 6864 §4.3)."""
+    peer = Peer(4)
+    connection = established(peer, mss=1000)
+    set_option(peer, connection, "path_mtu_discovery", False)
+    write(peer, connection, b"data")
+    first = peer.expect("P.", 1, 1)
+    peer.advance(250)
+    again = peer.expect("P.", 1, 1)
+    assert (again.payload, again.frame[4:6] != first.frame[4:6]) == (first.payload, True)
+
+
+@requirement("RFC9293", "MAY-9")
+def test_the_traffic_class_of_what_arrives_is_told_to_who_wants_it(peer: Peer) -> None:
+    connection = established(peer, mss=1000)
+    set_option(peer, connection, "receive_traffic_class", True)
+    peer.inject("P.", 1, 1, b"data", traffic_class=0xB8)
+    assert read(peer, connection) == b"data"
+    ((level, kind, data),) = connection.ancillary()
+    if peer.version == 4:
+        assert (level, kind, data) == (0, 1, b"\xb8")
+    else:
+        assert (level, kind, data) == (41, 67, (0xB8).to_bytes(4, sys.byteorder))
 
 
 def test_packets_with_df_need_no_identification_and_others_get_different_ones() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.requirement import requirement
 from tests.support.stream import close, connected, drain, established, set_option, state_of, write
+from ustack.config import StackConfig, TcpConfig
 from ustack.sim.peer import Peer
 from ustack.tcp.connection import Connection
 from ustack.tcp.state import State
@@ -23,6 +24,20 @@ def kept_alive(peer: Peer, time: int = 10, interval: int = 2, probes: int = 3) -
     connection.options.keepalive_probes = probes
     set_option(peer, connection, "keepalive", True)
     return connection
+
+
+@requirement("RFC9293", "MAY-6")
+def test_a_keep_alive_can_carry_an_octet_of_garbage(version: int) -> None:
+    peer = Peer(version, StackConfig(tcp=TcpConfig(keepalive_garbage=True)))
+    connection = kept_alive(peer)
+    write(peer, connection, b"data")
+    peer.expect("P.", 1, 1)
+    peer.inject(".", 1, 5)
+    peer.advance(10_000)
+    assert len(peer.expect(".", 4, 1).payload) == 1
+    peer.inject(".", 1, 5)
+    write(peer, connection, b"more")
+    peer.expect("P.", 5, 1, b"more")
 
 
 @requirement("RFC9293", "MUST-25")

@@ -74,6 +74,7 @@ def test_a_tiny_mss_is_taken_as_48(peer: Peer, mss: int) -> None:
     assert max(sizes(peer)) == 8
 
 
+@requirement("RFC9293", "SHLD-6")
 @requirement("RFC8200", "8.3")
 @requirement("RFC9293", "MUST-14")
 @requirement("RFC9293", "MUST-67")

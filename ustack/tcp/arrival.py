@@ -48,6 +48,7 @@ def segment_arrives(connection: Connection, segment: Segment, now: int) -> None:
 def count(tcb: Any, segment: Segment) -> None:
     """Count what has arrived, whether it is of use or not.  RFC 4898 §3.1 (tcpEStatsPerfSegsIn)."""
     segments = segment.count
+    tcb.received_traffic_class = segment.traffic_class
     tcb.segments_received += segments
     if segment.payload:
         tcb.data_segments_received += segments

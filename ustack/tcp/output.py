@@ -241,6 +241,24 @@ def send_probe(connection: Connection, now: int) -> None:
     transmit(connection, sequence.add(tcb.snd_una, -1), ACK, 0, options)
 
 
+def send_garbage_probe(connection: Connection, now: int) -> None:
+    """As `send_probe`, with one octet of garbage, for peers that answer nothing less.  RFC 9293 §3.8.4 (MAY-6).
+
+    Only while nothing is in the send ring: the octet goes through it.
+    """
+    tcb = connection.tcb
+    ring = ffi.addressof(tcb, "snd_ring")
+    before = sequence.add(tcb.snd_una, -1)
+    if ring.length or lib.ring_reserve(ring, 1, 0):
+        return
+    begin = tcb.snd_ring_seq
+    tcb.snd_ring_seq = before
+    lib.ring_write(ring, b"\0", 1)
+    transmit(connection, before, ACK, 1, tcp_options.data_options(connection, now))
+    lib.ring_drop(ring, 1)
+    tcb.snd_ring_seq = begin
+
+
 def send_syn(
     connection: Connection, now: int, cookie: bytes | None = None, *, experimental: bool = False, payload: int = 0
 ) -> bool:

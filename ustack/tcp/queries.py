@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ustack.constants import IPPROTO_TCP
+from ustack.constants import IP_TOS, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPV6_TCLASS
 from ustack.tcp import notices, receive_queue, sequence
 from ustack.tcp.state import CLOSED, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 
@@ -54,9 +54,19 @@ def control_messages(connection: Connection) -> list[ControlMessage]:
         messages, kept.control = kept.control, None
         return messages
     messages = notices.of_read_data(connection)
+    if connection.options.receive_traffic_class:
+        messages.append(_traffic_class(connection.tcb))
     if connection.options.report_queue:
         messages.append((IPPROTO_TCP, TCP_CM_INQ, _INT.pack(_queue_hint(connection))))
     return messages
+
+
+def _traffic_class(tcb: Any) -> ControlMessage:
+    """IP_TOS or IPV6_TCLASS of the latest segment (MAY-9); Linux tells it for datagrams only."""
+    value: int = tcb.received_traffic_class
+    if tcb.version == 4:
+        return IPPROTO_IP, IP_TOS, bytes((value,))
+    return IPPROTO_IPV6, IPV6_TCLASS, _INT.pack(value)
 
 
 def _queue_hint(connection: Connection) -> int:

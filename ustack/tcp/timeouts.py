@@ -222,7 +222,7 @@ def _keepalive(connection: Connection, now: int) -> None:
         connection.fail(connection.soft_error or errno.ETIMEDOUT)
         return
     else:
-        output.send_probe(connection, now)
+        (output.send_garbage_probe if config.keepalive_garbage else output.send_probe)(connection, now)
         _count_probe(tcb)
         wait = interval
     tcb.deadline_ns[lib.TIMER_KEEPALIVE] = now + wait

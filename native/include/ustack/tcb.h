@@ -306,6 +306,7 @@ struct tcb {
     uint32_t data_segments_received;
     uint32_t data_segments_sent;
     uint32_t out_of_order_segments; /* received */
+    uint8_t received_traffic_class; /* of the latest segment, with its codepoint */
     uint32_t retransmissions;
     uint16_t timeouts;            /* expiries of the retransmission timer in all, of SYNs too */
     uint16_t timeout_episodes;    /* uninterrupted rows of them */
