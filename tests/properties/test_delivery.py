@@ -61,7 +61,7 @@ SIDES = st.builds(
 )
 CONFIGS = st.builds(
     TcpConfig,
-    receive_buffer=st.sampled_from([1 << 20, 10_000, 1500, 100]),
+    rmem=st.sampled_from([(4096, 131_072, 32 << 20), (2304, 20_000, 20_000), (2304, 4608, 4608), (2304, 2304, 2304)]),
     wmem=st.sampled_from([(4096, 16_384, 1 << 22), (1, 3000, 3000)]),
     timestamps=st.booleans(),
     sack=st.booleans(),
