@@ -116,6 +116,7 @@ def _check_simultaneous_open(connection: Connection, segment: Segment, now: int)
         segment.seq = sequence.add(segment.seq, 1)
         segment.flags &= ~SYN
         connection.tcb.ack_now = 1
+        selective_acks.duplicate(connection, connection.tcb.irs, segment.seq)
     elif not segment.flags & (ACK | RST):
         accecn.syn_arrives_again(connection, segment)
         output.send_syn(connection, now)

@@ -139,6 +139,7 @@ def syn_answered(connection: Connection, segment: Segment, now: int) -> None:
         return
     connection.fast_open.syn_data_acknowledged = True
     connection.fast_open.failure = fast_open.FAILURE_NONE
+    tcb.delivered -= 1  # the SYN and its data were one segment
 
 
 def _learn(connection: Connection, request: ClientOpen, segment: Segment) -> None:
