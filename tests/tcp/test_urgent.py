@@ -280,6 +280,15 @@ def test_what_has_arrived_already_is_not_announced(peer: Peer) -> None:
     assert read(peer, connection) == b"abc"
 
 
+def test_a_new_pointer_for_a_reader_at_the_old_mark_takes_the_old_byte_away(peer: Peer) -> None:
+    connection = established(peer)
+    peer.inject("PU.", 1, 1, b"ab", urgent_pointer=2)
+    assert read(peer, connection) == b"a"
+    peer.inject("PU.", 3, 1, b"cd", urgent_pointer=2)
+    assert read(peer, connection) == b"c"
+    assert read(peer, connection, 1, MSG_OOB) == b"d"
+
+
 def test_a_pointer_of_zero_points_to_the_first_byte(peer: Peer) -> None:
     connection = established(peer)
     peer.inject("PU.", 1, 1, b"abc", urgent_pointer=0)

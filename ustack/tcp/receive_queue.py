@@ -216,11 +216,21 @@ def take_urgent(connection: Connection, segment: Segment) -> None:
     pending = connection.urgent_seq >= 0
     if sequence.lt(last, tcb.rcv_nxt) or (pending and not sequence.gt(last, connection.urgent_seq)):
         return
+    if pending and not connection.options.out_of_band_inline:
+        _skip_read_urgent(connection)
     tcb.rcv_up = sequence.add(last, 1)
     connection.urgent_seq = last
     connection.urgent_byte = -1
     connection.wants_slow_path(lib.SLOW_URGENT, True)
     connection.raise_event(PRIORITY)
+
+
+def _skip_read_urgent(connection: Connection) -> None:
+    """A reader that stands at the old mark passes over the old urgent byte, as in Linux."""
+    tcb = connection.tcb
+    if tcb.rcv_ring.length and first_unread(tcb) == connection.urgent_seq:
+        lib.ring_drop(ffi.addressof(tcb, "rcv_ring"), 1)
+        forget(tcb, 1)
 
 
 def extract_urgent(connection: Connection) -> None:
