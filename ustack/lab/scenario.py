@@ -86,6 +86,10 @@ class Outcome:
     marked: int
     dropped: int
     """Packets that the bottleneck dropped."""
+    lost: int
+    """Packets that the line has lost."""
+    taken: int
+    """Packets that were given to the bottleneck."""
 
     @property
     def goodput_bits_per_s(self) -> int:
@@ -161,6 +165,8 @@ def run(scenario: Scenario) -> Outcome:
             delays[len(delays) * 99 // 100] if delays else 0,
             queue.marked,
             queue.dropped,
+            path.outbound.counters.lost,
+            path.outbound.counters.taken,
         )
 
 
