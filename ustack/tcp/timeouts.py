@@ -129,7 +129,8 @@ def _retransmission_timeout(connection: Connection, now: int) -> None:
     _back_off(tcb)
     if give_up.passes_r1(connection, now):
         _note_trouble(connection, now)
-    resend.send_first(connection, now)
+    if not resend.send_first(connection, now):
+        connection.loss.resend_due = True
     if not tcb.snd_wnd:
         # The peer has shrunk its window: the retransmission serves as the probe (RFC 9293 §3.8.6, SHLD-16, SHLD-17).
         _count_probe(tcb)
