@@ -50,6 +50,8 @@ class NumberPath:
         self.rtt_ns, self.rate, self.buffer, self.mark_above = rtt_ns, rate, buffer, mark_above
         self.is_lost = is_lost
         self.has_ecn = has_ecn
+        self.window = 1 << 30
+        """What the peer's window allows in flight."""
         self.now = SECOND
         self.sent = self.delivered = self.delivered_ce = self.lost = self.in_flight = self.round_trips = 0
         self.queue_max = 0
@@ -87,6 +89,7 @@ class NumberPath:
             srtt_ns=self.srtt_ns,
             min_rtt_ns=self.min_rtt_ns,
             is_cwnd_limited=True,
+            is_peer_limited=self.window < self.controller.cwnd,
             snd_una=self._acked_to & _MASK,
             snd_nxt=self.sent & _MASK,
             delivered=self.delivered,
@@ -104,7 +107,7 @@ class NumberPath:
         return LossSample(now=self.now, mss=MSS, in_flight=self.in_flight, snd_nxt=self.sent & _MASK, state=self.state)
 
     def _has_room(self) -> bool:
-        return self.in_flight < self.controller.cwnd
+        return self.in_flight < min(self.controller.cwnd, self.window)
 
     def _send(self) -> None:
         while self._has_room() and self.now >= self._next_send_ns:

@@ -194,6 +194,7 @@ def numbers(connection: Connection, now: int) -> AckSample:
         snd_una=tcb.snd_una,
         snd_nxt=tcb.snd_nxt,
         state=tcb.ca_state,
+        is_peer_limited=tcb.waits_for == lib.WAITS_PEER,
         delivered=tcb.delivered,
         delivered_ce=tcb.delivered_ce,
         has_ecn=tcb.ecn_mode in (lib.ECN_CLASSIC, lib.ECN_ACCURATE),

@@ -40,6 +40,7 @@ ACKS = st.builds(
     srtt_ns=TIMES,
     min_rtt_ns=TIMES,
     is_cwnd_limited=st.booleans(),
+    is_peer_limited=st.booleans(),
     snd_una=st.integers(0, 2**32 - 1),
     snd_nxt=st.integers(0, 2**32 - 1),
     delivered=COUNTS,

@@ -51,6 +51,17 @@ def test_the_model_finds_bandwidth_and_round_trip_time() -> None:
     assert controller.model.bdp(controller.model.bw, 100) == pytest.approx(BDP, abs=5)
 
 
+def test_a_window_of_the_peer_that_opens_slowly_does_not_end_startup() -> None:
+    controller, path = running(0)
+    path.window = 15
+    path.run(SECOND)
+    assert controller.phase is Phase.STARTUP
+    path.window = 1000
+    path.run(SECOND)
+    assert controller.model.bw == pytest.approx(RATE * MSS, rel=0.05)
+    assert controller.full_bw_reached
+
+
 def test_probing_for_bandwidth_goes_round_its_four_phases() -> None:
     controller, path = running(1.5)
     seen = phases(controller, path, 6)

@@ -44,6 +44,8 @@ def grow(controller: Cubic, since_ns: int, duration_ns: int, rtt_ns: int) -> lis
 
 
 @requirement("RFC9438", "4.2")
+@requirement("RFC9438", "4.4")
+@requirement("RFC9438", "4.5")
 @pytest.mark.parametrize("w_max", [200, 1000])
 def test_the_window_follows_the_cubic_curve_up_to_the_plateau_and_beyond(w_max: int) -> None:
     controller = cubic()

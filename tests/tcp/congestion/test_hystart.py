@@ -42,6 +42,7 @@ class Rounds:
         self.controller.on_ack(sample)
 
 
+@requirement("RFC9438", "4.10")
 def test_eight_longer_round_trips_in_a_round_end_slow_start() -> None:
     rounds = Rounds("linux", 20)
     rounds.ack(200, 10)
@@ -141,6 +142,7 @@ def test_unpaced_an_ack_adds_eight_segments_at_most() -> None:
     assert machine.allowance(20, is_paced=True) == 20
 
 
+@requirement("RFC9438", "4.10")
 @pytest.mark.parametrize("hystart", ["linux", "plusplus"])
 def test_slow_start_ends_before_a_deep_queue_is_full(hystart: str) -> None:
     """100 Mbit/s, 40 ms, a queue of ten times the path's volume."""

@@ -214,12 +214,15 @@ class Bbr(CongestionController):
         model.loss_in_round = model.ecn_in_round = False
 
     def _check_full_bandwidth(self, sample: AckSample) -> None:
-        """BBRCheckFullBWReached(): three rounds without a quarter more.  §4.3.1.2."""
+        """BBRCheckFullBWReached(): three rounds without a quarter more.  §4.3.1.2.
+
+        # DEVIATION draft-ietf-ccwg-bbr §4.3.1.2: rounds in which the peer's window was full tell nothing of the path.
+        """
         if self._full_bw_now or sample.rate is None or sample.rate.is_app_limited:
             return
         if self.model.sample_bw * 100 >= self._full_bw * _FULL_BW_GROWTH:
             self._reset_full_bw(self.model.sample_bw)
-        elif self.model.round_start:
+        elif self.model.round_start and not sample.is_peer_limited:
             self._full_bw_count += 1
             self._full_bw_now = self._full_bw_count >= _FULL_BW_ROUNDS
             self.full_bw_reached |= self._full_bw_now

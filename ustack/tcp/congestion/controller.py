@@ -51,6 +51,8 @@ class AckSample:
     """The least round-trip time of the last five minutes, 0 if none is known."""
     is_cwnd_limited: bool = False
     """The window was made use of: only then may it grow (RFC 7661 §4.1)."""
+    is_peer_limited: bool = False
+    """It was the peer's window that kept the sender from sending more."""
     snd_una: int = 0
     snd_nxt: int = 0
     """Where this round ends, if one begins now: the first acknowledgment beyond it begins the next."""
