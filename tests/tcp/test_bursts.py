@@ -206,3 +206,19 @@ def test_an_answer_to_a_probe_starts_the_time_to_the_next_one_anew(version: int)
     peer.expect_nothing()
     peer.advance(1)
     peer.expect(".", 1, 1, b"")
+
+
+def test_a_probe_that_the_device_refuses_is_tried_again_without_back_off(version: int) -> None:
+    peer, connection = opened(version, window=10_000, scale=0)
+    capacity = peer.interface.outgoing.cdata.capacity
+    peer.interface.outgoing.cdata.capacity = 0
+    write(peer, connection, STREAM[:100])
+    peer.advance(connection.tcb.rto_ns / 1e6)
+    assert connection.tcb.probes_sent == 1
+    peer.advance(1600)
+    assert (connection.tcb.probes_sent, connection.tcb.backoff) == (4, 0)
+    peer.expect_nothing()
+    peer.interface.outgoing.cdata.capacity = capacity
+    peer.collect()
+    peer.advance(500)
+    peer.expect("P.", 1, 1, STREAM[:100])

@@ -227,18 +227,21 @@ def send_ack(connection: Connection, now: int) -> None:
     transmit(connection, tcb.snd_nxt, ACK, 0, tcp_options.data_options(connection, now))
 
 
-def send_probe(connection: Connection, now: int) -> None:
+def send_probe(connection: Connection, now: int) -> bool:
     """An empty segment just before SND.UNA: it is not acceptable, so the peer must answer with its state.
+
+    False if the device had no room.
 
     Used for keep-alives (SHLD-12) and for zero windows.  Urgent data are told of by an acceptable one before it.
     # DEVIATION RFC 9293 §3.8.6.1: the window probe carries no byte of new data, as in Linux: nothing has to be taken
     back.
     """
     tcb = connection.tcb
+    tcb.last_departure_ns = now
     options = tcp_options.data_options(connection, now)
     if tcb.snd_up != tcb.snd_una:
         transmit(connection, tcb.snd_una, ACK, 0, options)
-    transmit(connection, sequence.add(tcb.snd_una, -1), ACK, 0, options)
+    return transmit(connection, sequence.add(tcb.snd_una, -1), ACK, 0, options)
 
 
 def send_garbage_probe(connection: Connection, now: int) -> None:

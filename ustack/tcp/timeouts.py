@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _COUNT_MAX = 255
 """Where the counters of the TCB stand still."""
+_DEVICE_RETRY_NS = 500_000_000
+"""When a probe is tried again that the device has refused: that is no word of the peer's, so there is no back-off."""
 _THIN_SEGMENTS = 4
 _THIN_RETRIES = 6
 
@@ -170,13 +172,16 @@ def _persist(connection: Connection, now: int) -> None:
     if give_up.probing_is_hopeless(connection, now) or _orphan_is_one_too_many(connection, now):
         connection.fail(connection.soft_error or errno.ETIMEDOUT)
         return
-    window_probe.send(connection, now)
+    left = window_probe.send(connection, now)
     if tcb.sent.count:
         return
     give_up.note_start(tcb, now)
-    tcb.backoff = min(tcb.backoff + 1, _COUNT_MAX)
     _count_probe(tcb)
-    retransmission.rearm(connection, now)
+    if left:
+        tcb.backoff = min(tcb.backoff + 1, _COUNT_MAX)
+        retransmission.rearm(connection, now)
+    else:
+        retransmission.arm(connection, lib.RETRANSMIT_PERSIST, now + _DEVICE_RETRY_NS)
 
 
 def _count_probe(tcb: Any) -> None:

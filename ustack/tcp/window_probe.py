@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
 
 
-def send(connection: Connection, now: int) -> None:
-    """One segment of what is unsent, as far as the window is open, with PUSH; else a probe without data."""
+def send(connection: Connection, now: int) -> bool:
+    """One segment of what is unsent, as far as the window is open, with PUSH; else a probe without data.
+
+    False if the device had no room for it.
+    """
     tcb = connection.tcb
     room = super_segment.window_room(tcb)
     if room <= 0:
-        output.send_probe(connection, now)
-        return
+        return output.send_probe(connection, now)
     options = output.segment_options(connection, now)
     chunk = connection.sending.chunks[0]
     length = min(chunk.length, room, int(tcb.snd_mss))
@@ -31,8 +33,9 @@ def send(connection: Connection, now: int) -> None:
     end = sequence.add(tcb.snd_nxt, chunk.length)
     if sequence.lt(connection.sending.pushed_seq, end):
         connection.sending.pushed_seq = end
-    output.send_chunk(connection, length, options, now, push=True)
+    left = output.send_chunk(connection, length, options, now, push=True)
     retransmission.watch(connection, now)
+    return left
 
 
 def window_taken(connection: Connection, changed: bool, answers: bool, now: int) -> None:
