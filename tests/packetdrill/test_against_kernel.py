@@ -6,16 +6,22 @@ Tolerances are wide: what is tested is the runner, not how busy the machine is.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import namespace_refusal
+from tests.cli.commands import ROOT, namespace_refusal
 from tests.packetdrill.writing import SERVER, verdict_of, write
+from ustack import socket
 from ustack.cli.main import main
+from ustack.link.namespace import Namespace
 from ustack.packetdrill.settings import KERNEL, Settings, for_version
 from ustack.packetdrill.verdict import Result
+from ustack.runtime.current import new_driver, use
 
 pytestmark = [
     pytest.mark.interop,
@@ -74,7 +80,7 @@ def test_calls_block_beside_the_script() -> None:
 
 
 def test_a_call_that_blocks_for_ever_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ustack.packetdrill.kernel_machine._CALL_SECONDS", 0.2)
+    monkeypatch.setattr("ustack.packetdrill.real_time._CALL_SECONDS", 0.2)
     verdict = verdict_of(PATIENT + SERVER + "+0 read(4, ..., 100) = 100", on_kernel())
     assert "it blocks for ever" in verdict.reason
 
@@ -106,6 +112,43 @@ def test_programs_of_the_network_run_in_the_namespace() -> None:
     if verdict.result is Result.UNSUPPORTED:
         pytest.skip(verdict.reason)
     assert verdict.result is Result.PASS, verdict.explain()
+
+
+@pytest.fixture
+def stranger() -> Iterator[Namespace]:
+    """A namespace with a device behind which another stack than the kernel's listens at 192.168.0.1."""
+    driver = new_driver()
+    with Namespace() as namespace, driver:
+        driver.attach(namespace.open_tun("tun7", kernel_addresses=["10.9.0.1/24"]), ["192.168.0.1/16"])
+        driver.stack.add_route("0.0.0.0/0", driver.stack.ip.interfaces[-1])
+        with use(driver):
+            listener = socket.socket()
+            listener.bind(("192.168.0.1", 8080))
+            listener.listen()
+            yield namespace
+            listener.close()
+
+
+def drill_inside(namespace: Namespace, *arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "ustack", "drill", "--against", *arguments]
+    program = namespace.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    output, _ = program.communicate(timeout=60)
+    return program.returncode, output
+
+
+def test_anybody_s_stack_is_tested_by_its_packets_alone(stranger: Namespace, tmp_path: Path) -> None:
+    script = write(tmp_path, "strange.pkt", PATIENT + "`sysctl -q anything=1`\n" + SERVER)
+    assert drill_inside(stranger, "tun7", script)[0] == 0
+    wrong = write(tmp_path, "wrong.pkt", PATIENT + SERVER.replace("ack 1 <...>", "ack 2 <...>"))
+    status, output = drill_inside(stranger, "tun7", wrong)
+    assert status == 1
+    assert "tcp_ack_seq: expected: 2" in output
+
+
+def test_a_device_that_is_not_there_is_unsupported(stranger: Namespace, tmp_path: Path) -> None:
+    status, output = drill_inside(stranger, "tun99", write(tmp_path, "strange.pkt", SERVER))
+    assert status == 1
+    assert "no machine to run on" in output
 
 
 def test_a_difference_is_a_failure_with_the_packets() -> None:

@@ -6,6 +6,7 @@ Packets of others are passed over.
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 
 from ustack.address import parse_address
@@ -23,6 +24,7 @@ from ustack.packetdrill.system_calls import SystemCalls
 from ustack.wire import tcp
 
 _FIRST_EPHEMERAL_PORT = 32768
+_EPHEMERAL_PORTS = 28000
 _SYN_ACK = tcp.SYN | tcp.ACK
 
 
@@ -45,6 +47,8 @@ class Exchange:
         self._local = parse_address(settings.addresses.local)
         self._remote = parse_address(settings.addresses.remote)
         self._next_port = _FIRST_EPHEMERAL_PORT
+        if settings.against:
+            self._next_port += secrets.randbelow(_EPHEMERAL_PORTS)  # a connection of an earlier run may be there still
         self.log: list[str] = []
 
     # Which socket.
@@ -56,6 +60,9 @@ class Exchange:
             if spec.direction == INBOUND and (flow is None or flow.state is FlowState.LISTENING):
                 return self._child(spec.transport)
             opening = spec.transport.flags & _SYN_ACK == tcp.SYN and spec.direction == OUTBOUND
+            if opening and flow is None and self._settings.is_foreign:
+                flow = Flow(FlowState.CONNECTING)
+                self._calls.flows.append(flow)
             if opening and flow is not None and flow.state is FlowState.CONNECTING:
                 flow.state = FlowState.SYN_SENT
                 flow.script_local_isn = spec.transport.seq
@@ -262,6 +269,17 @@ class Exchange:
     def _mismatch(self, message: str, spec: PacketSpec, actual: list[LivePacket]) -> Mismatch:
         shown = tuple(f"{notation.seconds(packet.now)} {notation.format_live(packet)}" for packet in actual)
         return Mismatch(message, notation.format_spec(spec), shown)
+
+    def reset(self) -> None:
+        """Tell a stack that lives on that the connection under test is over."""
+        flow = self._calls.under_test
+        last = flow.last_inbound if flow is not None else None
+        if last is not None:
+            length = len(last.payload) + bool(last.flags & tcp.SYN) + bool(last.flags & tcp.FIN)
+            end = replace(
+                last, seq=(last.seq + length) & packets.MASK, flags=tcp.RST | tcp.ACK, payload=b"", options=b""
+            )
+            self._machine.inject(Frame(packets.build(end)))
 
     def leftover(self) -> LivePacket | None:
         """A packet of the socket under test that the script has not asked for."""

@@ -8,33 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import select
 import subprocess
 import sys
-import threading
-import time
-from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any
 
 from ustack.burst import Burst
 from ustack.link.frame import Frame
 from ustack.link.namespace import Namespace
 from ustack.link.tun import TunDevice
 from ustack.packetdrill.kernel_platform import KernelPlatform
-from ustack.packetdrill.machine import DEVICE, Capture
+from ustack.packetdrill.machine import DEVICE
+from ustack.packetdrill.real_time import RealTimeMachine, Tap
 from ustack.packetdrill.settings import Addresses
-from ustack.sim.task import Deadlock
 from ustack.sysctl import canonical
 
-MILLISECOND = 1_000_000
-_PATIENCE_NS = 30_000 * MILLISECOND
-_CALL_SECONDS = 5.0
-"""How long a call may take that should not block."""
-_BLOCKING_SECONDS = 0.003
-"""How long a call that blocks is given to do so."""
-_SLICE_NS = MILLISECOND
 _UNKNOWN = tuple(str(number) for number in (errno.ENOENT, errno.EACCES, errno.EPERM))
 _CONTROLLER = "net.ipv4.tcp_congestion_control"
 _PROC = "/proc/sys/"
@@ -50,69 +36,6 @@ for line in sys.stdin:
         print("-", problem.errno, flush=True)
 """
 """Runs in the namespace: reads and writes its sysctls."""
-
-
-class Tap:
-    """The near end of the TUN device: a `Wire`."""
-
-    def __init__(self, device: TunDevice) -> None:
-        self._device = device
-        self._burst = Burst()
-        self.sent: deque[tuple[int, bytes]] = deque()
-        self.capture: Capture | None = None
-
-    def look(self, timeout_ns: int) -> None:
-        """Wait for packets, and keep those that have come with their time."""
-        ready, _, _ = select.select([self._device.fileno()], [], [], max(timeout_ns, 0) / 1e9)
-        now = time.monotonic_ns()
-        while ready and self._device.read(self._burst, now):
-            for index in range(len(self._burst)):
-                packet = self._burst.completed(index)
-                self.sent.append((now, packet))
-                self._show(now, packet, outbound=True)
-            self._burst.clear()
-
-    def write(self, frame: Frame) -> None:
-        """Send a packet to the kernel."""
-        self._burst.clear()
-        frame.put(self._burst)
-        now = time.monotonic_ns()
-        self._device.write(self._burst, now)
-        self._burst.clear()
-        self._show(now, frame.packet, outbound=False)
-
-    def _show(self, now: int, packet: bytes, *, outbound: bool) -> None:
-        if self.capture is not None:
-            self.capture(now, DEVICE, outbound, packet)
-
-
-class Thread:
-    """A call in a thread of its own: a `Task`."""
-
-    def __init__(self, function: Callable[[], Any], name: str) -> None:
-        self._function = function
-        self._value: Any = None
-        self._problem: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._value = self._function()
-        except BaseException as problem:  # it is raised again in result()
-            self._problem = problem
-
-    def has_ended(self, seconds: float) -> bool:
-        """Whether it ends within so much time."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
-
-    def result(self) -> Any:
-        """As `Task`."""
-        self._thread.join()
-        if self._problem is not None:
-            raise self._problem
-        return self._value
 
 
 class KernelNames:
@@ -156,78 +79,49 @@ class KernelNames:
         self._keeper.wait()
 
 
-class KernelMachine:
+class TunTap(Tap):
+    """The near end of a TUN device, the kernel's is the far one."""
+
+    def __init__(self, device: TunDevice) -> None:
+        super().__init__()
+        self._device = device
+        self._burst = Burst()
+
+    def fileno(self) -> int:
+        """As `Tap`."""
+        return self._device.fileno()
+
+    def read(self) -> list[bytes]:
+        """As `Tap`."""
+        found: list[bytes] = []
+        while self._device.read(self._burst, 0):
+            found += [self._burst.completed(index) for index in range(len(self._burst))]
+            self._burst.clear()
+        return found
+
+    def put(self, frame: Frame) -> None:
+        """As `Tap`."""
+        self._burst.clear()
+        frame.put(self._burst)
+        self._device.write(self._burst, 0)
+        self._burst.clear()
+
+
+class KernelMachine(RealTimeMachine):
     """A kernel in a namespace: a `Machine`.  Raises OSError where this user can have no namespace."""
 
     def __init__(self, addresses: Addresses, mtu: int) -> None:
-        self.files: dict[str, bytes] = {}
-        self.patience_ns = _PATIENCE_NS
-        self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
             self.namespace = Namespace()
             undo.callback(self.namespace.close)
             route = f"{addresses.remote}/{32 if addresses.version == 4 else 128}"
             device = self.namespace.open_tun(DEVICE, mtu, [addresses.local_with_prefix], [route])
             undo.callback(device.close)
-            self.device = Tap(device)
+            super().__init__(TunTap(device))
             self.platform = KernelPlatform(self.namespace)
             self.sysctl = KernelNames(self.namespace, self.platform)
             undo.callback(self.sysctl.close)
             self._undo = undo.pop_all()
-        self._start = time.monotonic_ns()
-
-    @property
-    def now(self) -> int:
-        """As `Machine`."""
-        return time.monotonic_ns() - self._start
-
-    def script_time(self, now: int) -> int:
-        """As `Machine`."""
-        return now - self._start
-
-    def restart_clock(self) -> None:
-        """As `Machine`."""
-        self.device.look(0)
-        self.device.sent.clear()
-        self._start, self.platform.epoch = time.monotonic_ns(), time.time_ns()
-
-    def entered(self) -> AbstractContextManager[object]:
-        """As `Machine`."""
-        return contextlib.nullcontext()
-
-    def call(self, function: Callable[[], Any]) -> Any:
-        """As `Machine`."""
-        thread = Thread(function, "call")
-        if not thread.has_ended(_CALL_SECONDS):
-            raise Deadlock(f"a call has not returned for {_CALL_SECONDS} s")
-        return thread.result()
-
-    def start_task(self, function: Callable[[], Any], name: str) -> Thread:
-        """As `Machine`."""
-        thread = Thread(function, name)
-        thread.has_ended(_BLOCKING_SECONDS)
-        return thread
-
-    def inject(self, frame: Frame) -> None:
-        """As `Machine`."""
-        self.device.write(frame)
-
-    def settle(self) -> None:
-        """As `Machine`."""
-        self.device.look(0)
-
-    def run_until(self, time: int, done: Callable[[], bool] = lambda: False) -> bool:
-        """As `Machine`."""
-        while not done():
-            left = time - self.now
-            self.device.look(min(left, _SLICE_NS))
-            if left <= 0:
-                return done()
-        return True
-
-    def run_while_busy(self, limit: int, done: Callable[[], bool]) -> bool:
-        """As `Machine`: here time always passes."""
-        return self.run_until(limit, done)
 
     def run_program(self, words: list[str], given: str) -> tuple[bool, str]:
         """Run a program in the namespace: whether it has succeeded, and what it prints."""

@@ -12,6 +12,7 @@ from ustack.config import StackConfig
 from ustack.packetdrill import grammar, notation, settings
 from ustack.packetdrill.descriptors import OpenSocket
 from ustack.packetdrill.exchange import Exchange, Mismatch
+from ustack.packetdrill.foreign_machine import ForeignMachine, ForeignShell
 from ustack.packetdrill.kernel_machine import KernelMachine
 from ustack.packetdrill.machine import Capture, Machine, Task
 from ustack.packetdrill.network_verbs import KernelShell, SimulatedShell
@@ -109,6 +110,8 @@ class Run:
 
     def close(self) -> None:
         """End the machine."""
+        if self.settings.is_foreign:
+            self.exchange.reset()
         for sock in self.calls.descriptors.sockets():
             sock.close()
         self.machine.close()
@@ -217,6 +220,9 @@ class Run:
     # System calls.
 
     def _call(self, event: Event, call: Call, base: int, due: int) -> None:
+        if self.settings.is_foreign:
+            self.machine.run_until(due)
+            return
         if call.end is not None:
             self._await_blocking("blocking system call while another blocking system call is already in progress", call)
             self._wait(due, "system call start")
@@ -298,11 +304,12 @@ class Run:
 
 def _machine(wanted: Settings, directory: Path) -> tuple[Machine, Shell]:
     """What the script runs on, and who does what its commands ask for."""
-    if wanted.against not in ("", settings.KERNEL):
-        raise Unsupported(f"scripts run against `{settings.KERNEL}`, not {wanted.against}")
-    if wanted.against:
+    if wanted.against == settings.KERNEL:
         kernel = KernelMachine(wanted.addresses, wanted.mtu)
         return kernel, KernelShell(kernel, directory)
+    if wanted.against:
+        foreign = ForeignMachine(wanted.against)
+        return foreign, ForeignShell(foreign, directory)
     simulated = SimulatedMachine(wanted.addresses, StackConfig(), wanted.mtu)
     return simulated, SimulatedShell(simulated, directory)
 

@@ -72,9 +72,14 @@ class Settings:
     mapped: bool = False
     """IPv4 by IPv6 sockets."""
     against: str = ""
-    """What else than ustack the script runs on, in real time: the kernel."""
+    """What else than ustack the script runs on, in real time: `KERNEL`, or what is behind a device of this name."""
     fixed: frozenset[str] = frozenset()
     """Options of scripts that are not heeded: the command line has decided."""
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether system calls are made by somebody else."""
+        return self.against not in ("", KERNEL)
 
     def definitions(self) -> dict[str, str]:
         """The words that are replaced in the script."""
