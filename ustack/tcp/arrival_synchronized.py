@@ -241,7 +241,7 @@ def check_ack(connection: Connection, segment: Segment, now: int) -> None:
     if segment.options.timestamps is not None and tcb.timestamps:
         receive_buffer.measure_echo(tcb, segment.options.timestamps[1], len(segment.payload), now)
     if tcb.fin_sent and tcb.snd_una == tcb.snd_nxt:
-        _fin_acknowledged(connection, now)
+        _fin_acknowledged(connection, segment, now)
 
 
 def _update_timestamp(tcb: Any, segment: Segment, now: int) -> None:
@@ -285,13 +285,13 @@ def _check_admission(connection: Connection, listener: Listener, segment: Segmen
     raise Drop(DropReason.TCP_BACKLOG_FULL)
 
 
-def _fin_acknowledged(connection: Connection, now: int) -> None:
+def _fin_acknowledged(connection: Connection, segment: Segment, now: int) -> None:
     """Our FIN is acknowledged: FIN-WAIT-1, CLOSING and LAST-ACK go on."""
     tcb = connection.tcb
     if tcb.state == FIN_WAIT_1:
         change_state(tcb, FIN_WAIT_2)
         if connection.orphaned:
-            orphans.enter_fin_wait_2(connection, now)
+            orphans.enter_fin_wait_2(connection, now, segment)
     elif tcb.state == CLOSING:
         timeouts.enter_time_wait(connection, now)
     elif tcb.state == LAST_ACK:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ustack.tcp import output, timeouts
+from ustack.tcp import output, reset, timeouts
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
+    from ustack.tcp.segment import Segment
 
 
 def fin_wait_2_ns(connection: Connection) -> int:
@@ -23,14 +24,20 @@ def fin_wait_2_ns(connection: Connection) -> int:
     return max(wait, 4 * int(connection.tcb.rto_ns) - int(connection.tcb.rto_ns) // 2)
 
 
-def enter_fin_wait_2(connection: Connection, now: int) -> None:
-    """An orphan is in FIN-WAIT-2, or a connection there has become one: limit its stay, or end it with a RST."""
+def enter_fin_wait_2(connection: Connection, now: int, segment: Segment | None = None) -> None:
+    """An orphan is in FIN-WAIT-2, or a connection there has become one: limit its stay, or end it with a RST.
+
+    `segment` is the one that has brought it there.
+    """
     wait = fin_wait_2_ns(connection)
-    if wait < 0:
-        output.send_reset(connection, now)
-        connection.fail(0)
+    if wait >= 0:
+        timeouts.start_state_timer(connection, wait, now)
         return
-    timeouts.start_state_timer(connection, wait, now)
+    if segment is None:
+        output.send_reset(connection, now)
+    else:
+        reset.send_reset(connection.tcp, segment, now)
+    connection.fail(0)
 
 
 def are_too_many(connection: Connection) -> bool:
