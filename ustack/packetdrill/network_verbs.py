@@ -86,11 +86,12 @@ class SimulatedShell(Shell):
         raise Unsupported(f"the command ethtool {' '.join(words)} is not known")
 
     def _tc(self, words: list[str]) -> bool:
-        """Queueing disciplines: what matters is whether they let anything through."""
+        """Queueing disciplines: what matters is whether they let anything through, and whether they pace (fq)."""
         if words[:1] != ["qdisc"]:
             raise Unsupported(f"the command tc {' '.join(words)} is not known")
         deleted = len(words) > 1 and words[1].startswith("del")
         self._machine.set_queue(room=deleted or not " ".join(words).endswith("limit 0"))
+        self._machine.host.stack.config.tcp.pace_everything = not deleted and "fq" in words
         return True
 
     def _nstat(self, words: list[str]) -> str:
