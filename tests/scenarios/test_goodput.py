@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.requirement import requirement
 from ustack.config import MILLISECOND, SECOND
 from ustack.lab.scenario import Scenario, run
 
@@ -21,12 +22,14 @@ def cubic_response(loss: float, round_trip_s: float) -> float:
     return max(cubic, reno)
 
 
+@requirement("RFC9438", "4.10")
 def test_one_cubic_flow_fills_the_link() -> None:
     outcome = run(Scenario(("cubic",), RATE, ROUND_TRIP, duration_ns=5 * SECOND, skip_ns=SECOND))
     assert outcome.goodput_bits_per_s >= 0.95 * RATE
     assert outcome.spurious == 0
 
 
+@requirement("RFC9438", "5.1")
 @pytest.mark.parametrize(
     ("loss", "round_trip_ms", "packets"), [(0.001, 20, 120_000), (0.002, 20, 50_000), (0.001, 200, 50_000)]
 )

@@ -32,6 +32,7 @@ def test_a_single_segment_is_acknowledged_after_40_ms(peer: Peer) -> None:
     peer.expect_nothing()
 
 
+@requirement("RFC5681", "4.2")
 @requirement("RFC9293", "SHLD-19")
 def test_every_second_full_segment_is_acknowledged_at_once(peer: Peer) -> None:
     connection = calm(peer)
@@ -145,6 +146,7 @@ def test_a_burst_is_acknowledged_once(peer: Peer) -> None:
     peer.expect_nothing()
 
 
+@requirement("RFC5681", "4.2")
 @requirement("RFC9293", "MAY-13")
 def test_out_of_order_data_are_acknowledged_at_once_each(peer: Peer) -> None:
     calm(peer)
@@ -189,6 +191,7 @@ def test_no_more_than_44_acks_become_one(peer: Peer) -> None:
     assert len(drain(peer)) == 4
 
 
+@requirement("RFC5681", "4.2")
 def test_filling_the_last_hole_is_acknowledged_at_once(peer: Peer) -> None:
     calm(peer)
     peer.inject(".", 1441, 1, FULL)

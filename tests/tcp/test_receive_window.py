@@ -102,6 +102,7 @@ def test_without_scaling_the_window_is_65535_at_most(version: int) -> None:
     assert max(each.window for each in drain(peer)) <= 65_535
 
 
+@requirement("RFC7323", "2.4")
 @requirement("RFC9293", "SHLD-14")
 @pytest.mark.parametrize("scaled", [False, True])
 def test_the_right_edge_never_moves_back(version: int, scaled: bool) -> None:

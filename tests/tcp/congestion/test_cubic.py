@@ -43,6 +43,8 @@ def grow(controller: Cubic, since_ns: int, duration_ns: int, rtt_ns: int) -> lis
     return curve
 
 
+@requirement("RFC9438", "4.5")
+@requirement("RFC9438", "4.4")
 @requirement("RFC9438", "4.2")
 @requirement("RFC9438", "4.4")
 @requirement("RFC9438", "4.5")
