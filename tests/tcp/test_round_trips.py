@@ -20,7 +20,7 @@ def tcb_after(*samples_ms: int, flights: bool = True) -> Any:
     for index, sample in enumerate(samples_ms):
         if flights:
             tcb.snd_una, tcb.snd_nxt = 10 * index + 1, 10 * index + 5
-        rtt.update(tcb, sample * MILLISECOND, TcpConfig())
+        rtt.update(tcb, sample * MILLISECOND, TcpConfig().rto_min_ns, TcpConfig().rto_max_ns)
     return tcb
 
 

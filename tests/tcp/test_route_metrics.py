@@ -108,3 +108,65 @@ def test_a_peer_with_a_small_window_gets_two_segments_into_it(version: int) -> N
     connection = established(peer, window=2000, mss=1440)
     write(peer, connection, STREAM[:5000])
     assert [len(each.payload) for each in drain(peer)] == [1000, 1000]
+
+
+@pytest.mark.parametrize("least_ms", [30, 700])
+def test_rto_min_is_what_the_time_out_adds_to_the_round_trip(version: int, least_ms: int) -> None:
+    peer = peer_behind(version, TcpConfig(early_retrans=0), rto_min_ns=least_ms * 1_000_000)
+    connection = established(peer, mss=1000)
+    write(peer, connection, STREAM[:1000])
+    drain(peer)
+    peer.advance(10)
+    peer.inject(".", 1, 1001)
+    assert connection.tcb.rto_ns - connection.tcb.srtt_ns == least_ms * 1_000_000
+    write(peer, connection, STREAM[:1000])
+    drain(peer)
+    peer.advance(connection.tcb.rto_ns // 1_000_000)
+    peer.advance(1)
+    peer.expect("P.", 1001, 1, STREAM[:1000])
+
+
+def test_with_rto_min_an_ack_is_delayed_for_less(version: int) -> None:
+    """The peer's RTO may be as small."""
+    peer = peer_behind(version, rto_min_ns=20_000_000)
+    connection = established(peer, mss=1000)
+    set_option(peer, connection, "quick_ack", 0)
+    peer.inject("P.", 1, 1, payload=b"x" * 100)
+    peer.expect_nothing()
+    peer.advance(18)
+    peer.expect_nothing()
+    peer.advance(1)
+    peer.expect(".", 1, 101)
+
+
+@pytest.mark.parametrize("quickack", [False, True])
+def test_behind_a_route_with_quickack_no_ack_is_delayed(version: int, quickack: bool) -> None:
+    peer = peer_behind(version, quickack=quickack)
+    connection = established(peer, mss=1000)
+    set_option(peer, connection, "quick_ack", 0)
+    peer.inject("P.", 1, 1, payload=b"x" * 100)
+    assert len(peer.sent) == quickack
+
+
+@pytest.mark.parametrize("active", [False, True])
+def test_initrwnd_is_the_first_window_in_segments(version: int, active: bool) -> None:
+    peer = peer_behind(version, TcpConfig(timestamps=0), advmss=1000, initrwnd=4)
+    if active:
+        peer.connect()
+        assert peer.expect("S").window == 4000
+    else:
+        peer.listen()
+        peer.inject("S", 0)
+        assert peer.expect("S.").window == 4000
+
+
+def test_the_window_of_the_route_is_the_largest_that_is_offered(version: int) -> None:
+    peer = peer_behind(version, TcpConfig(timestamps=0), window=3000)
+    peer.listen()
+    peer.inject("S", 0, mss=1000)
+    window = peer.expect("S.").window
+    assert 0 < window <= 3000
+    peer.inject(".", 1, 1)
+    for each in range(6):
+        peer.inject(".", 1 + 400 * each, 1, payload=b"x" * 400)
+    assert all(each.window <= 3000 for each in drain(peer))

@@ -42,7 +42,7 @@ class RouteMetrics:
     window: int = 0
     """The largest window to offer, in bytes."""
     ssthresh: int = 0
-    """The initial slow-start threshold in segments."""
+    """The initial slow-start threshold in segments; as in Linux's default it is noted and not applied."""
 
 
 NO_METRICS = RouteMetrics()

@@ -143,7 +143,7 @@ def _take_round_trip(connection: Connection, event: AckEvent, now: int) -> tuple
 def _learn(connection: Connection, sample: int, newest: int, now: int) -> None:
     tcb, config = connection.tcb, connection.tcp.config
     tcb.min_rtt_ns = connection.loss.min_rtt.update(now, newest, config.min_rtt_wlen_ns)
-    rtt.update(tcb, sample, config)
+    rtt.update(tcb, sample, connection.rto_min_ns, config.rto_max_ns)
     tcb.backoff = 0
 
 

@@ -158,6 +158,11 @@ class Connection(Endpoint):
         return NO_METRICS if self.path.route is None else self.path.route.metrics
 
     @property
+    def rto_min_ns(self) -> int:
+        """The least that the RTO adds to SRTT: what the route says, or the configuration."""
+        return self.route_metrics.rto_min_ns or self.tcp.config.rto_min_ns
+
+    @property
     def controller_name(self) -> str:
         """The congestion controller that it shall have: what the route says goes before the user, as in Linux."""
         by_route = self.route_metrics.congctl

@@ -35,19 +35,19 @@ def settle(connection: Connection, now: int) -> None:
 
 
 def _is_due(connection: Connection) -> bool:
-    """More than a full segment, if the user keeps pace; in quick mode always."""
+    """More than a full segment, if the user keeps pace; in quick mode always, and where the route wants it."""
     tcb = connection.tcb
     if sequence.distance(tcb.last_ack_sent, tcb.rcv_nxt) > tcb.rcv_mss and (
         tcb.rcv_ring.length < connection.options.receive_low_water
         or window.new_window(tcb, connection.tcp.config.shrink_window) >= tcb.rcv_wnd
     ):
         return True
-    return bool(quick_ack.is_quick(tcb) or tcb.ack_now)
+    return bool(quick_ack.is_quick(tcb) or tcb.ack_now or connection.route_metrics.quickack)
 
 
 def _delay(connection: Connection, now: int) -> None:
     tcb = connection.tcb
-    timeout = min(_timeout(tcb), TIMEOUT_MOST_NS, connection.tcp.config.rto_min_ns - _MILLISECOND)
+    timeout = min(_timeout(tcb), TIMEOUT_MOST_NS, connection.rto_min_ns - _MILLISECOND)
     deadline: int = tcb.deadline_ns[lib.TIMER_DELAYED_ACK]
     if not timeout or (deadline and deadline <= now + timeout // 4):
         output.send_ack(connection, now)

@@ -41,7 +41,7 @@ def _timeout_ns(connection: Connection) -> int:
     tcb, config = connection.tcb, connection.tcp.config
     if not tcb.srtt_ns:
         return config.rto_initial_ns
-    return 2 * int(tcb.srtt_ns) + (config.rto_min_ns if tcb.sent.segments == 1 else _SLACK_NS)
+    return 2 * int(tcb.srtt_ns) + (connection.rto_min_ns if tcb.sent.segments == 1 else _SLACK_NS)
 
 
 def send(connection: Connection, now: int) -> None:

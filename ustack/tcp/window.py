@@ -31,16 +31,23 @@ def _round_up(window: int, shift: int) -> int:
 
 
 def offer_first(connection: Connection, mss: int) -> None:
-    """The window and its shift for our SYN: the buffer in whole segments of `mss`.  RFC 7323 §2.3."""
-    tcb, config = connection.tcb, connection.tcp.config
-    clamp: int = tcb.rcv_window_clamp or WINDOW_FIELD_MAX << SHIFT_MAX
+    """The window and its shift for our SYN: the buffer in whole segments of `mss`.  RFC 7323 §2.3.
+
+    The route may say how many segments it is at most at first, and what it never exceeds.
+    """
+    tcb, config, metrics = connection.tcb, connection.tcp.config, connection.route_metrics
+    clamp: int = tcb.rcv_window_clamp or metrics.window or WINDOW_FIELD_MAX << SHIFT_MAX
     full = receive_buffer.full_window(tcb)
     if tcb.rcv_buffer_locked:
         clamp = min(clamp, full)
     space = min(clamp, full)
     if space > mss:
         space -= space % mss
-    tcb.rcv_wnd = tcb.rcv_ssthresh = min(space, _SIGNED_MAX) if config.workaround_signed_windows else space
+    tcb.rcv_wnd = tcb.rcv_ssthresh = min(
+        space,
+        metrics.initrwnd * mss or space,
+        _SIGNED_MAX if config.workaround_signed_windows else space,
+    )
     tcb.rcv_wscale = 0
     if tcb.window_scaling:
         most = min(max(space, config.rmem[2], config.rmem_max), clamp)
