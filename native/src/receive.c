@@ -39,7 +39,7 @@ int receive_is_ordinary(const struct tcb *tcb, const struct packet *packet)
     uint32_t length = packet->payload_length;
 
     return !tcb->fin_received && !tcb->refuses_data && length <= receive_window(tcb) &&
-           length <= tcb->rcv_ring.capacity - tcb->rcv_ring.length && length <= tcb->rcv_buffer &&
+           length <= tcb->rcv_ring.capacity - tcb->rcv_ring.length &&
            segment_size(packet) <= tcb->rcv_mss && memory_held(tcb) <= tcb->rcv_buffer;
 }
 

@@ -104,6 +104,12 @@ def _read_quick_ack(target: Target) -> int:
     return int(not tcb.ack_pingpong)
 
 
+def _read_window_clamp(target: Target) -> int:
+    """What it is now: it follows the size of segments, as in Linux."""
+    tcb = getattr(target.endpoint, "tcb", None)
+    return int(tcb.rcv_window_clamp if tcb is not None and tcb.state else target.endpoint.options.window_clamp)
+
+
 def _write_window_clamp(target: Target, value: int) -> None:
     """TCP_WINDOW_CLAMP: 0 takes it back, only before the connection is open."""
     tcb = _tcb(target)
@@ -176,7 +182,7 @@ TABLE = (
         stdlib.TCP_DEFER_ACCEPT: number(
             lambda target: _SYN_ACK_TIMES[target.endpoint.options.defer_accept], _write_defer_accept
         ),
-        stdlib.TCP_WINDOW_CLAMP: number(lambda target: target.endpoint.options.window_clamp, _write_window_clamp),
+        stdlib.TCP_WINDOW_CLAMP: number(_read_window_clamp, _write_window_clamp),
         stdlib.TCP_NOTSENT_LOWAT: Option(
             _read_unsent_low_water, lambda target, value: _write_unsent_low_water(target, integer(value))
         ),

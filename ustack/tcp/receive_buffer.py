@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import selective_acks, sequence, timestamps
+from ustack.tcp import selective_acks, sequence, super_segment, timestamps
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
@@ -25,6 +25,7 @@ _WORTH_GROWING = 128
 """Payload bytes of the least segment that may open the window."""
 _FIRST_SEGMENTS = 10
 _RCV_MSS_FIRST = 536
+_HEADERS = 40
 _RCV_MSS_LEAST = 88
 _LONGEST_TICKS = (1 << 31) // 1000
 _TICK_NS = 1_000_000
@@ -77,7 +78,8 @@ def establish(connection: Connection, now: int) -> None:
     tcb.rcv_ssthresh = min(tcb.rcv_ssthresh, tcb.rcv_window_clamp)
     tcb.rcv_space = min(tcb.rcv_ssthresh, tcb.rcv_wnd, _FIRST_SEGMENTS * tcb.advmss)
     tcb.rcv_space_seq, tcb.rcv_space_ns = tcb.rcv_nxt, now
-    tcb.rcv_mss = max(min(tcb.advmss, tcb.snd_mss, tcb.rcv_wnd // 2, _RCV_MSS_FIRST), _RCV_MSS_LEAST)
+    theirs = super_segment.bounded_by_half(tcb, tcb.snd_mss, _HEADERS)
+    tcb.rcv_mss = max(min(tcb.advmss, theirs, tcb.rcv_wnd // 2, _RCV_MSS_FIRST), _RCV_MSS_LEAST)
 
 
 def _clamp_to_buffer(tcb: Any, app_win: int) -> None:
@@ -208,13 +210,11 @@ def grow_buffer(connection: Connection, space: int) -> None:
 # Short of memory.
 
 
-def admits(tcb: Any, seq: int, length: int) -> bool:
+def admits(tcb: Any, seq: int) -> bool:
     """Whether a segment at `seq` may be kept; makes room for it if need be, at last by forgetting data out of order.
 
-    One that alone is larger than the buffer does not fit, but there is nothing to forget for it.
+    What is held counts, not the segment itself.
     """
-    if length > tcb.rcv_buffer and not memory_held(tcb):
-        return False
     if _fits(tcb):
         return True
     _clamp(tcb)

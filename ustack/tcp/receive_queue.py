@@ -71,7 +71,7 @@ def _take_in_order(connection: Connection, segment: Segment, cost: int, now: int
     tcb = connection.tcb
     payload = segment.payload
     count = len(payload)
-    if not receive_buffer.admits(tcb, segment.seq, count):
+    if not receive_buffer.admits(tcb, segment.seq):
         tcb.ack_no_memory = tcb.ack_now = tcb.ack_scheduled = 1
         connection.raise_event(READABLE)
         if tcb.rcv_ring.length and count:
@@ -136,7 +136,7 @@ def _take_out_of_order(connection: Connection, segment: Segment, cost: int, now:
     tcb = connection.tcb
     count = len(segment.payload)
     ecn.data_arrives(connection, segment, now)
-    if not receive_buffer.admits(tcb, segment.seq, count):
+    if not receive_buffer.admits(tcb, segment.seq):
         connection.raise_event(READABLE)
         raise Drop(DropReason.TCP_OUT_OF_ORDER_LIMIT)
     tcb.ack_scheduled = 1
