@@ -49,7 +49,7 @@ def check_queue(connection: Connection) -> None:
     assert sums == [sent.segments, sent.sacked_segments, sent.lost_segments, sent.retransmitted_segments]
 
 
-@requirement("RFC5961", "5")
+@requirement("RFC5961", "5.2")
 def test_an_optimistic_ack_acknowledges_nothing(peer: Peer) -> None:
     connection = sending(peer)
     una = connection.tcb.snd_una
