@@ -74,12 +74,8 @@ def _is_kept(connection: Connection, event: AckEvent, now: int) -> bool:
             tcb.dup_acks = 0
         if undo.at_end_of_recovery(connection, event):
             return True
-        _end_of_recovery(connection, now)
+        prr.end(connection, now)
     return False
-
-
-def _end_of_recovery(connection: Connection, now: int) -> None:
-    prr.end(connection, now)
 
 
 def _process_state(connection: Connection, event: AckEvent, now: int) -> bool:
