@@ -255,3 +255,18 @@ def test_a_user_time_out_ends_a_connection_whose_probes_stay_without_an_answer(p
     assert state_of(connection) == State.ESTABLISHED
     peer.advance(60_000)
     assert connection.take_error() == errno.ETIMEDOUT
+
+
+def test_an_ack_lies_within_a_window_that_was_shrunk(peer: Peer) -> None:
+    connection = established(peer, window=10_000, mss=1000)
+    write(peer, connection, STREAM[:5000])
+    drain(peer)
+    peer.inject("P.", 1, 1, b"open", window=10_000)
+    peer.advance(100)
+    peer.expect(".", 5001, 5, b"")
+    peer.inject("P.", 5, 1, b"shrunk", window=2000)
+    peer.advance(100)
+    peer.expect(".", 2001, 11, b"")
+    connection.abort(peer.now)
+    peer.collect()
+    peer.expect("R.", 2001, 11)

@@ -130,6 +130,24 @@ def test_a_pointer_too_far_away_is_the_farthest_possible(peer: Peer) -> None:
     assert drain(peer)[-1].urgent_pointer == 0xFFFF
 
 
+def test_data_sent_again_do_not_tell_of_urgent_data_that_are_too_far_away(version: int) -> None:
+    """As Linux: the pointer could not tell, and later segments have told already."""
+    peer = Peer(version)
+    connection = established(peer, mss=MSS, window_scale=4, window=65_535)
+    connection.tcp.config.rto_min_ns = 200_000_000
+    acked = 1
+    while connection.tcb.cwnd_packets < 100:
+        write(peer, connection, bytes(MSS * connection.tcb.cwnd_packets))
+        acked += len(payload_of(drain(peer)))
+        peer.inject(".", 1, acked, window=60_000)
+    write(peer, connection, bytes(80_000))
+    write(peer, connection, b"!", MSG_OOB)
+    assert "U" in drain(peer)[-1].flags
+    peer.advance(1000)
+    again = peer.expect(None, acked)
+    assert "U" not in again.flags
+
+
 # Receiving out of band.
 
 

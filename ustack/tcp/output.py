@@ -37,6 +37,8 @@ from ustack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
 
+_POINTER_MAX = 0xFFFF
+"""What the urgent pointer can tell; data sent again that far before the urgent ones need not tell of them."""
 _SENDING_STATES = frozenset((ESTABLISHED, CLOSE_WAIT, FIN_WAIT_1, CLOSING, LAST_ACK))
 
 
@@ -192,8 +194,12 @@ def transmit(connection: Connection, seq: int, flags: int, length: int, options:
     assert connection.interface is not None, "an open connection has a route"
     urgent = 0
     if tcb.snd_up != tcb.snd_una and sequence.gt(tcb.snd_up, seq):
-        flags |= URG
-        urgent = min(sequence.distance(seq, tcb.snd_up), 0xFFFF)
+        urgent = sequence.distance(seq, tcb.snd_up)
+        if urgent <= _POINTER_MAX or sequence.gt(sequence.add(seq, _POINTER_MAX), tcb.snd_nxt):
+            flags |= URG
+            urgent = min(urgent, _POINTER_MAX)
+        else:
+            urgent = 0
     if connection.path.route_generation != connection.tcp.ip.routes.generation:
         connection.tcp.follow_route(connection)
         connection.max_segment_until_ns = 0
@@ -224,7 +230,7 @@ def send_ack(connection: Connection, now: int) -> None:
     """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>."""
     tcb = connection.tcb
     tcb.last_departure_ns = now
-    transmit(connection, tcb.snd_nxt, ACK, 0, tcp_options.data_options(connection, now))
+    transmit(connection, window.acceptable_seq(tcb), ACK, 0, tcp_options.data_options(connection, now))
 
 
 def send_probe(connection: Connection, now: int) -> bool:
@@ -287,4 +293,4 @@ def send_syn(
 
 def send_reset(connection: Connection, now: int) -> None:
     """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK>, for an abort.  RFC 9293 §3.10.5."""
-    transmit(connection, connection.tcb.snd_nxt, RST | ACK, 0, tcp_options.data_options(connection, now))
+    transmit(connection, window.acceptable_seq(connection.tcb), RST | ACK, 0, tcp_options.data_options(connection, now))

@@ -14,6 +14,18 @@ SHIFT_MAX = 14
 _SIGNED_MAX = 0x7FFF
 
 
+def acceptable_seq(tcb: Any) -> int:
+    """The sequence number of a segment without data: SND.NXT, or the window's end where the peer has shrunk it.
+
+    It would not take what lies behind its window, not even an ACK (RFC 9293 §3.4, table 6).  Less than its window
+    field can tell does not count.
+    """
+    beyond = sequence.distance(tcb.snd_una, tcb.snd_nxt) - int(tcb.snd_wnd)
+    if beyond <= 0 or (tcb.window_scaling and beyond < 1 << int(tcb.rcv_wscale)):
+        return int(tcb.snd_nxt)
+    return sequence.add(tcb.snd_una, tcb.snd_wnd)
+
+
 def usable_window(tcb: Any) -> int:
     """Bytes the peer would take now: SND.UNA + SND.WND - SND.NXT, never below 0.  RFC 9293 §3.8.6.2.1, MUST-34."""
     room: int = tcb.snd_wnd - sequence.distance(tcb.snd_una, tcb.snd_nxt)
