@@ -151,6 +151,11 @@ class TcpConfig:
     """R1 of RFC 9293 §3.8.3: retransmissions before the trouble is reported (SHLD-9, SHLD-10)."""
     retries2: int = 15
     """R2 of RFC 9293 §3.8.3: retransmissions before the connection is aborted; with back-off over 100 s (SHLD-11)."""
+    user_timeout_option: bool = False
+    """RFC 5482: tell the peer how long data may stay unacknowledged, and adopt what it tells."""
+    user_timeout_least_ns: int = 100 * SECOND
+    user_timeout_most_ns: int = 24 * 3600 * SECOND
+    """L_LIMIT and U_LIMIT of RFC 5482 §3.1.1."""
     orphan_retries: int = 0
     """R2 of connections that no user holds; 0 is 8, and none once the back-off has reached its limit."""
     max_orphans: int = 65_536
@@ -308,6 +313,8 @@ class SocketOptions:
     """TCP_DEFER_ACCEPT: for how many SYN-ACKs sent again a connection without data is kept from accept(); 0 is off."""
     report_queue: bool = False
     """TCP_INQ: recvmsg() tells how much can be read then."""
+    adopted_user_timeout_ns: int = 0
+    """What the peer's user time-out option has made of it, where the user has set none."""
     authentication: Any = None
     """TCP_MD5SIG and TCP_AO_ADD_KEY: the key ring of `tcp.authentication`."""
     fast_open_queue: int = 0

@@ -28,6 +28,7 @@ from ustack.tcp import (
     source_route,
     timeouts,
     timestamps,
+    user_timeout_option,
     window,
 )
 from ustack.tcp.fast_open import client as fast_open_client
@@ -71,6 +72,8 @@ def segment_arrives(connection: Connection, segment: Segment, now: int) -> None:
     if tcb.state != SYN_RECEIVED:
         ecn.count_arrival(connection, segment)
     check_ack(connection, segment, now)
+    if segment.options.user_timeout is not None:
+        user_timeout_option.take(connection, segment.options)
     if tcb.state != TIME_WAIT or segment.flags & FIN:
         take_content(connection, segment, now)
 

@@ -17,8 +17,12 @@ from ustack.tcp import (
     send_buffer,
     source_route,
     timeouts,
+    user_timeout_option,
 )
+from ustack.tcp import options as tcp_options
 from ustack.tcp.state import is_synchronized
+from ustack.wire import tcp_options as wire_options
+from ustack.wire.tcp import ACK
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
@@ -100,6 +104,16 @@ def _quick_ack(connection: Connection, now: int) -> None:
         delayed_ack.set_quick_ack(connection, connection.options.quick_ack or 0, now)
 
 
+def _user_timeout(connection: Connection, now: int) -> None:
+    """Tell the peer, if it shall know.  RFC 5482 §3.1."""
+    value = user_timeout_option.advertised(connection)
+    if value is None or not is_synchronized(connection.tcb.state) or not connection.may_send():
+        return
+    options = tcp_options.data_options(connection, now) + wire_options.build_user_timeout(value)
+    if len(options) <= wire_options.MAXIMUM_OPTIONS_LENGTH:
+        output.transmit(connection, connection.tcb.snd_nxt, ACK, 0, options)
+
+
 def _keys(connection: Connection, now: int) -> None:
     """Keys for an open connection may be changed, but not whether it has any.  RFC 5925 §7.5.1."""
     if connection.guard is not None:
@@ -123,6 +137,7 @@ _ACTIONS: dict[str, Callable[[Connection, int], None]] = {
     "congestion_control": controller_choice.change,
     "max_pacing_rate": pacing.limit_changed,
     "authentication": _keys,
+    "user_timeout_ns": _user_timeout,
     "quick_ack": _quick_ack,
     "timestamping": notices.timestamping_changed,
     "receive_timestamp": notices.receive_timestamp_changed,

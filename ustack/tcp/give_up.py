@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.config import MILLISECOND
-from ustack.tcp import retransmission
+from ustack.tcp import retransmission, user_timeout_option
 from ustack.tcp.state import SYN_SENT
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def handshake_is_hopeless(connection: Connection, retries: int, now: int) -> boo
     most = retries + (config.syn_linear_timeouts if connection.tcb.state == SYN_SENT else 0)
     if connection.tcb.retransmits >= most:
         return True
-    return has_lasted(connection, retries, now, connection.options.user_timeout_ns, config.rto_initial_ns)
+    return has_lasted(connection, retries, now, user_timeout_option.in_force(connection), config.rto_initial_ns)
 
 
 def passes_r1(connection: Connection, now: int) -> bool:
@@ -62,12 +62,12 @@ def is_hopeless(connection: Connection, now: int) -> bool:
     retries = connection.tcp.config.retries2
     if connection.orphaned:
         retries = orphan_retries(connection)
-    return has_lasted(connection, retries, now, connection.options.user_timeout_ns)
+    return has_lasted(connection, retries, now, user_timeout_option.in_force(connection))
 
 
 def _closed_window_is_silent(connection: Connection, now: int) -> bool:
     """Retransmissions into a window that was shrunk to nothing are probes: the peer need only answer.  SHLD-17."""
-    tcb, user_timeout_ns = connection.tcb, connection.options.user_timeout_ns
+    tcb, user_timeout_ns = connection.tcb, user_timeout_option.in_force(connection)
     if not tcb.retransmits:
         return False
     limit = 2 * connection.tcp.config.rto_max_ns
@@ -93,7 +93,7 @@ def probing_is_hopeless(connection: Connection, now: int) -> bool:
 
     A peer that answers keeps the connection open for ever (MUST-37), unless the user has set a time-out or let go.
     """
-    tcb, limit = connection.tcb, connection.options.user_timeout_ns
+    tcb, limit = connection.tcb, user_timeout_option.in_force(connection)
     if limit and tcb.first_retransmit_ns and now - tcb.first_retransmit_ns >= limit:
         return True
     if not connection.orphaned:

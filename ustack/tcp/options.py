@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import lib
-from ustack.tcp import accecn_option, selective_acks, timestamps, window
+from ustack.tcp import accecn_option, selective_acks, timestamps, user_timeout_option, window
 from ustack.wire import tcp_options
 from ustack.wire.tcp_options import TcpOptions
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _TIMESTAMPS = struct.Struct(">BBBBII")
 _MAX_LENGTH = 40
+_USER_TIMEOUT_LENGTH = 4
 
 
 def syn_options(connection: Connection, now: int, cookie: bytes | None = None, *, experimental: bool = False) -> bytes:
@@ -38,6 +39,8 @@ def syn_options(connection: Connection, now: int, cookie: bytes | None = None, *
     if tcb.ecn_mode == lib.ECN_ACCURATE and connection.tcp.config.ecn_option and not tcb.accecn_sent_ns:
         options.accurate_ecn = accecn_option.of_syn_ack(room - len(tcp_options.build(options)))
         tcb.accecn_sent_ns = now
+    if len(tcp_options.build(options)) + _USER_TIMEOUT_LENGTH <= room:
+        options.user_timeout = user_timeout_option.advertised(connection)
     return signature + tcp_options.build(options)
 
 
@@ -74,6 +77,7 @@ def agree(connection: Connection, options: TcpOptions, offered: bool) -> None:
         tcb.ts_recent = options.timestamps[0]
     default = config.mss_default_ipv4 if tcb.version == 4 else config.mss_default_ipv6
     tcb.peer_mss = max(options.mss if options.mss is not None else default, config.mss_min)
+    user_timeout_option.take(connection, options)
 
 
 def data_options(connection: Connection, now: int) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import ffi, lib
-from ustack.tcp import tail_loss_probe
+from ustack.tcp import tail_loss_probe, user_timeout_option
 
 if TYPE_CHECKING:
     from ustack.tcp.connection import Connection
@@ -114,7 +114,7 @@ def disarm(tcb: Any) -> None:
 def arm(connection: Connection, kind: int, deadline: int) -> None:
     """Let the timer expire at `deadline`, or when the user's time-out does."""
     tcb = connection.tcb
-    limit = connection.options.user_timeout_ns
+    limit = user_timeout_option.in_force(connection)
     if limit and tcb.first_retransmit_ns:
         deadline = min(deadline, tcb.first_retransmit_ns + limit)
     tcb.retransmit_kind = kind
