@@ -134,3 +134,25 @@ def test_another_controller_ends_the_pacing(version: int) -> None:
     assert not pacing.is_paced(connection)
     peer.inject(".", 1, 10_001, window=60_000)
     assert sum(len(each.payload) for each in drain(peer)) >= 19 * MSS
+
+
+def test_at_a_very_low_rate_no_timer_breaks_in_on_the_pacing(peer: Peer) -> None:
+    connection = established(peer, round_trip=100, window_scale=10, mss=MSS)
+    peer.inject(".", 1, 1, window=60_000)
+    write(peer, connection, STREAM[: 10 * MSS])
+    drain(peer)
+    peer.advance(100)
+    set_option(peer, connection, "max_pacing_rate", 1000)
+    peer.inject(".", 1, 10_001, window=60_000)
+    write(peer, connection, STREAM[: 10 * MSS])
+    acked = 10_001
+    departed: set[int] = set()
+    for _ in range(100):
+        sent = drain(peer)
+        departed |= {each.now for each in sent}
+        acked += sum(len(each.payload) for each in sent)
+        peer.advance(100)
+        peer.inject(".", 1, acked, window=60_000)
+    assert 4 <= len(departed) <= 6
+    assert min(later - earlier for earlier, later in pairwise(sorted(departed)[1:])) >= 1_900_000_000
+    assert not connection.tcb.backoff

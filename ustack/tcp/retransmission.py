@@ -21,6 +21,11 @@ def backed_off_rto(tcb: Any, limit_ns: int) -> int:
     return min(int(tcb.rto_ns) << min(int(tcb.backoff), 32), limit_ns)
 
 
+def _from_now(connection: Connection, now: int) -> int:
+    """RTO from now, or from when pacing lets the next segment leave."""
+    return max(now, int(connection.tcb.paced_until_ns)) + current_rto(connection)
+
+
 def current_rto(connection: Connection) -> int:
     """RTO with the doublings, for this connection."""
     return backed_off_rto(connection.tcb, connection.tcp.config.rto_max_ns)
@@ -39,7 +44,7 @@ def watch(connection: Connection, now: int) -> None:
     elif _has_unsent(connection):
         if tcb.retransmit_kind != lib.RETRANSMIT_PERSIST:
             tcb.backoff = 0
-            arm(connection, lib.RETRANSMIT_PERSIST, now + current_rto(connection))
+            arm(connection, lib.RETRANSMIT_PERSIST, _from_now(connection, now))
     elif tcb.retransmit_kind:
         disarm(tcb)
 
@@ -92,17 +97,17 @@ def rto_deadline(connection: Connection) -> int:
 
 def arm_rto(connection: Connection, now: int) -> None:
     """RTO from now on."""
-    arm(connection, lib.RETRANSMIT_RTO, now + current_rto(connection))
+    arm(connection, lib.RETRANSMIT_RTO, _from_now(connection, now))
 
 
 def rearm(connection: Connection, now: int) -> None:
     """Start the timer of the present kind again, with the back-off."""
-    arm(connection, connection.tcb.retransmit_kind, now + current_rto(connection))
+    arm(connection, connection.tcb.retransmit_kind, _from_now(connection, now))
 
 
 def probe_later(connection: Connection, now: int) -> None:
     """Start the persist timer, with its back-off."""
-    arm(connection, lib.RETRANSMIT_PERSIST, now + current_rto(connection))
+    arm(connection, lib.RETRANSMIT_PERSIST, _from_now(connection, now))
 
 
 def disarm(tcb: Any) -> None:
