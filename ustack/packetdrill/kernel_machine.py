@@ -23,6 +23,8 @@ from ustack.sysctl import canonical
 
 _UNKNOWN = tuple(str(number) for number in (errno.ENOENT, errno.EACCES, errno.EPERM))
 _CONTROLLER = "net.ipv4.tcp_congestion_control"
+_USUAL_CONTROLLER = "cubic"
+"""The kernel's own default, whatever this machine has chosen for itself."""
 _PROC = "/proc/sys/"
 _KEEPER = """
 import sys
@@ -64,12 +66,15 @@ class KernelNames:
 
     def set(self, name: str, value: str) -> None:
         """As `Names`.  A namespace may not have every controller as its default: sockets are then made with it."""
+        controller = canonical(name) == _CONTROLLER
         try:
             self._ask(name, value or " ")
         except KeyError:
-            if canonical(name) != _CONTROLLER:
+            if not controller:
                 raise
             self._platform.controller = value
+        else:
+            self._platform.controller = "" if controller else self._platform.controller
 
     def close(self) -> None:
         """End the program."""
@@ -121,6 +126,7 @@ class KernelMachine(RealTimeMachine):
             self.platform = KernelPlatform(self.namespace)
             self.sysctl = KernelNames(self.namespace, self.platform)
             undo.callback(self.sysctl.close)
+            self.sysctl.set(_CONTROLLER, _USUAL_CONTROLLER)
             self._undo = undo.pop_all()
 
     def run_program(self, words: list[str], given: str) -> tuple[bool, str]:
