@@ -27,6 +27,7 @@ NUMBERS = [
     (SOCKET, options_socket.SO_ZEROCOPY),
     (SOCKET, options_socket.SO_TIMESTAMP),
     (SOCKET, options_socket.SO_TIMESTAMPNS),
+    (SOCKET, options_socket.SO_TIMESTAMPING),
     (IP, stdlib.IP_TTL),
     (IP, stdlib.IP_TOS),
     (IP, stdlib.IP_MULTICAST_LOOP),

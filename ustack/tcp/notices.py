@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from ustack.ip.icmp import IcmpError
     from ustack.tcp.connection import Connection
 
-TX_SOFTWARE, RX_SOFTWARE, SOFTWARE, OPT_ID, TX_SCHED, TX_ACK, OPT_TSONLY, OPT_STATS, OPT_ID_TCP = (
-    1 << bit for bit in (1, 3, 4, 7, 8, 9, 11, 12, 16)
+TX_SOFTWARE, RX_SOFTWARE, SOFTWARE, OPT_ID, TX_SCHED, TX_ACK, OPT_TSONLY, OPT_STATS, BIND_PHC, OPT_ID_TCP = (
+    1 << bit for bit in (1, 3, 4, 7, 8, 9, 11, 12, 15, 16)
 )
 """SOF_TIMESTAMPING_ flags."""
 TX_ANY = TX_SOFTWARE | TX_SCHED | TX_ACK
@@ -109,16 +109,21 @@ def of(connection: Connection) -> Notices:
 
 
 def timestamping_changed(connection: Connection, now: int) -> None:
-    """SO_TIMESTAMPING: check the flags.  Keys count from now on if they were not counted before.  Raises EINVAL."""
+    """SO_TIMESTAMPING: check the flags.  Keys count from now on if they were not counted before.
+
+    Raises EINVAL, and EOPNOTSUPP for the clock of a device.
+    """
     flags = connection.options.timestamping
     if (flags & OPT_ID_TCP and not flags & OPT_ID) or (flags & OPT_STATS and not flags & OPT_TSONLY):
         raise errors.error(errno.EINVAL)
     tcb, notices = connection.tcb, of(connection)
+    if flags & OPT_ID and notices.base is None and not tcb.state:
+        raise errors.error(errno.EINVAL)
+    if flags & BIND_PHC:
+        raise errors.error(errno.EOPNOTSUPP)
     if not flags & OPT_ID:
         notices.base = None
     elif notices.base is None:
-        if not tcb.state:
-            raise errors.error(errno.EINVAL)
         unwritten = sequence.add(tcb.snd_ring_seq, tcb.snd_ring.length)
         notices.base = unwritten if flags & OPT_ID_TCP else int(tcb.snd_una)
 
