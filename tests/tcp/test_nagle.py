@@ -104,7 +104,6 @@ def test_a_cork_holds_data_for_200_ms_at_the_most(peer: Peer) -> None:
 
 
 @requirement("RFC9293", "MAY-15")
-@requirement("RFC9293", "MAY-15")
 def test_more_to_come_holds_a_small_segment_for_one_call(peer: Peer) -> None:
     connection = established(peer, mss=1000)
     write(peer, connection, b"head", MSG_MORE)
