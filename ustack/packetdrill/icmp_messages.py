@@ -25,7 +25,8 @@ _CODES_4 = {
 }  # fmt: skip
 _TYPES_6 = {
     "unreachable": 1, "packet_too_big": 2, "time_exceeded": 3, "parameter_problem": 4, "echo_request": 128,
-    "echo_reply": 129,
+    "echo_reply": 129, "router_solicitation": 133, "router_advertisement": 134, "neighbor_solicitation": 135,
+    "neighbor_advertisement": 136, "redirect": 137,
 }  # fmt: skip
 _CODES_6 = {
     "unreachable": {
