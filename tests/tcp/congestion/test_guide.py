@@ -52,7 +52,7 @@ def test_a_connection_works_with_it(version: int, gentle: type[CongestionControl
     assert len(drain(peer)) == 10
     peer.advance(100)
     peer.inject(".", 1, 10_001)
-    assert connection.tcb.cwnd_packets == connection.congestion.cwnd != 10
+    assert connection.tcb.cwnd_packets == connection.congestion.cwnd == 20
 
 
 def test_the_guide_names_every_controller() -> None:

@@ -200,7 +200,7 @@ class Bbr(CongestionController):
         """BBRUpdateCongestionSignals().  §4.5.6.3.
 
         # DEVIATION draft-ietf-ccwg-bbr §4.5.6.3: less loss in a round than LossThresh lowers no bound.  It would take a
-        little of the rate every round, and random loss of one per cent a quarter of the path.
+        little of the rate every round, and random loss of one per cent a fifth of the path.
         """
         model = self.model
         if sample.rate is None or not sample.delivered_packets:
