@@ -93,7 +93,8 @@ static void measure_window(struct tcb *tcb, uint64_t now_ns)
 /* delayed_ack._note_small: whether it is as large as the small one before it. */
 static int note_small(struct tcb *tcb, const struct packet *packet, uint32_t before)
 {
-    uint32_t header = packet->header_length - (packet->version == 4 ? IPV4_HEADER : IPV6_HEADER);
+    uint32_t ip_header = packet->version == 4 ? IPV4_HEADER : IPV6_HEADER;
+    uint32_t header = packet->header_length - ip_header;
     uint32_t size = segment_size(packet) + header;
     uint32_t own_header = TCP_HEADER + (tcb->timestamps ? 12 : 0);
 

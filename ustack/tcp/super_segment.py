@@ -95,7 +95,7 @@ def waits(connection: Connection, chunk: Chunk, is_last: bool, segments: int, in
     WAITS_NOTHING: send it.
     """
     tcb = connection.tcb
-    if tcb.ca_state >= lib.CA_RECOVERY or now - tcb.last_departure_ns > _MILLISECOND:
+    if tcb.ca_state >= lib.CA_RECOVERY or now - tcb.last_departure_ns >= _MILLISECOND:
         return int(lib.WAITS_NOTHING)
     mss: int = tcb.snd_mss
     room = window_room(tcb)

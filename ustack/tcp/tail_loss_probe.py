@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ustack.native import lib
-from ustack.tcp import ca_state, output, prr, resend, retransmission, send_buffer, sequence, window
+from ustack.tcp import ca_state, output, prr, resend, retransmission, sequence, super_segment
 
 if TYPE_CHECKING:
     from ustack.tcp.ack_event import AckEvent
@@ -57,18 +57,26 @@ def send(connection: Connection, now: int) -> None:
 
 
 def _send_probe(connection: Connection, now: int) -> bool:
+    """New data, or a FIN, if the peer's window has room for it; else the last segment."""
     tcb = connection.tcb
     before: int = tcb.snd_nxt
     tcb.tlp_retransmission = 0
-    if send_buffer.unsent_bytes(tcb) > 0 and window.usable_window(tcb) >= min(
-        send_buffer.unsent_bytes(tcb), tcb.snd_mss
-    ):
+    if _new_data_fit(connection):
         output.send_probe_of_new_data(connection, now)
         return bool(tcb.snd_nxt != before)
     if not resend.probe_last(connection, now):
         return False
     tcb.tlp_retransmission = 1
     return True
+
+
+def _new_data_fit(connection: Connection) -> bool:
+    tcb, chunks = connection.tcb, connection.sending.chunks
+    if not chunks:
+        return False
+    mss: int = tcb.snd_mss
+    fin = bool(chunks[0].flags & lib.SENT_FIN) and chunks[0].length <= mss
+    return bool(super_segment.window_room(tcb) >= min(chunks[0].length, mss) + fin)
 
 
 def process_ack(connection: Connection, event: AckEvent, now: int) -> None:
