@@ -11,7 +11,7 @@ enum {
     BUFFER_END = 320,  /* struct skb_shared_info, behind the data */
     BUFFER_HEAD = 256, /* struct sk_buff, apart from the data */
     ALIGNMENT = 64,
-    SMALL_HEAD = 640,                           /* least allocation for data */
+    SMALL_HEAD = 576, /* least allocation for data: by the longest headers of the build */
     LINEAR_MOST = PAGE - HEADROOM - BUFFER_END, /* in front of the pages of a long packet */
     LEAST_CAPACITY = 8,
 };

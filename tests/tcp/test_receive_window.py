@@ -20,7 +20,7 @@ from ustack.tcp.connection import Connection
 MSS = 1000
 MEMORY_OF_1000 = 2304
 """What a segment with 1000 bytes costs."""
-LEAST_MEMORY = 896
+LEAST_MEMORY = 832
 
 
 def with_buffer(version: int, size: int, **options: Any) -> tuple[Peer, Connection]:
