@@ -314,6 +314,15 @@ def test_the_same_syn_again_gets_the_same_syn_ack_again(peer: Peer) -> None:
     assert len(listener.syn_queue) == 1
 
 
+def test_a_syn_that_comes_again_and_again_is_answered_twice_a_second(peer: Peer) -> None:
+    peer.listen()
+    knock(peer, 1000)
+    for _ in range(100):
+        peer.inject("S", 0)
+        peer.advance(9)
+    assert len(drain(peer)) == 1 + 2
+
+
 @pytest.mark.parametrize("ack", [0, 2, 1000])
 def test_a_wrong_ack_in_syn_received_is_answered_with_rst_and_changes_nothing(peer: Peer, ack: int) -> None:
     listener = peer.listen()

@@ -295,6 +295,18 @@ def test_syns_are_sent_again_with_doubled_waits_for_at_least_three_minutes(peer:
     assert state_of(connection) == State.CLOSED
 
 
+def test_after_an_answer_to_an_older_connection_the_syn_follows_the_rst_at_once(peer: Peer) -> None:
+    connection = peer.connect()
+    peer.expect("S", 0)
+    with dropped(peer, DropReason.TCP_SYN_SENT_BAD_ACK):
+        peer.inject(".", 77, 5000)
+    peer.expect("R", 5000)
+    peer.advance(2)
+    peer.expect("S", 0)
+    peer.inject("S.", 0, 1)
+    assert state_of(connection) == State.ESTABLISHED
+
+
 def test_the_first_syns_are_sent_again_without_back_off(peer: Peer) -> None:
     peer.connect()
     begin = peer.now

@@ -27,6 +27,7 @@ from ustack.tcp.fast_open import client as fast_open_client
 from ustack.tcp.state import ESTABLISHED, SYN_RECEIVED, SYN_SENT, change_state
 from ustack.wire.tcp import ACK, FIN, RST, SYN
 
+_AT_ONCE_NS = 2_000_000
 _ACK_WITH_DATA_NS = 200_000_000
 
 if TYPE_CHECKING:
@@ -75,8 +76,24 @@ def _check_ack(connection: Connection, segment: Segment, now: int) -> bool:
     if not ours:
         if not segment.flags & RST:
             reset.send_reset(connection.tcp, segment, now)
+            _ask_again_soon(connection, segment, now)
         raise Drop(DropReason.TCP_SYN_SENT_BAD_ACK)
     return True
+
+
+def _ask_again_soon(connection: Connection, segment: Segment, now: int) -> None:
+    """The peer holds half of an older connection: our RST ends it, and the SYN should follow at once, as in Linux.
+
+    A SYN that has taken part in Fast Open is left to its timer: what follows it is another one, without data.
+    """
+    tcb = connection.tcb
+    if (
+        connection.fast_open.client is None
+        and not tcb.retransmits
+        and not sequence.is_within(tcb.iss, segment.ack, tcb.snd_nxt)
+    ):
+        tcb.deadline_ns[lib.TIMER_RETRANSMIT] = now + _AT_ONCE_NS
+        connection.tcp.timers.update(connection)
 
 
 def _echoes_our_timestamp(connection: Connection, segment: Segment, now: int) -> bool:

@@ -23,6 +23,7 @@ from ustack.tcp import (
     receive_buffer,
     receive_queue,
     reset,
+    retransmission,
     selective_acks,
     sequence,
     source_route,
@@ -122,7 +123,9 @@ def _check_simultaneous_open(connection: Connection, segment: Segment, now: int)
         selective_acks.duplicate(connection, connection.tcb.irs, segment.seq)
     elif not segment.flags & (ACK | RST):
         accecn.syn_arrives_again(connection, segment)
-        output.send_syn(connection, now)
+        if challenge.may_answer(connection, now):
+            output.send_syn(connection, now)
+            retransmission.rearm(connection, now)
         raise Drop(DropReason.TCP_OUT_OF_WINDOW, "the SYN again: answered with the same SYN,ACK")
 
 

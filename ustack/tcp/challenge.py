@@ -36,7 +36,7 @@ class ChallengeLimit:
 
 def send_challenge_ack(connection: Connection, now: int) -> None:
     """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>, within the limits.  RFC 5961 §7."""
-    if _may_answer(connection, now) and connection.tcp.challenge_limit.allows(now):
+    if may_answer(connection, now) and connection.tcp.challenge_limit.allows(now):
         output.send_ack(connection, now)
 
 
@@ -51,7 +51,7 @@ def answer_unacceptable(connection: Connection, segment: Segment, now: int) -> N
             accecn.syn_in_window(connection, segment)
         send_challenge_ack(connection, now)
         return
-    if not segment.length and not _may_answer(connection, now):
+    if not segment.length and not may_answer(connection, now):
         return
     tcb = connection.tcb
     if segment.length and sequence.lt(segment.seq, tcb.rcv_nxt):
@@ -61,7 +61,7 @@ def answer_unacceptable(connection: Connection, segment: Segment, now: int) -> N
     output.send_ack(connection, now)
 
 
-def _may_answer(connection: Connection, now: int) -> bool:
+def may_answer(connection: Connection, now: int) -> bool:
     """Whether it is long enough since the last answer to something that nobody should have sent."""
     if now - connection.last_challenge_ns < connection.tcp.config.invalid_ratelimit_ns:
         return False
