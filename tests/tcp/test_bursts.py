@@ -222,3 +222,22 @@ def test_a_probe_that_the_device_refuses_is_tried_again_without_back_off(version
     peer.collect()
     peer.advance(500)
     peer.expect("P.", 1, 1, STREAM[:100])
+
+
+def test_bbr_wants_a_larger_buffer_and_single_segments_on_slow_paths(version: int) -> None:
+    peer, connection = opened(version, round_trip=900, congestion_control="bbr")
+    write(peer, connection, STREAM[:10_000])
+    assert bursts(peer)[0] == 1000
+    peer = Peer(version, StackConfig(tcp=TcpConfig(congestion_control="bbr")), offload=OFFLOAD)
+    connection = established(peer, send_buffer=None, mss=1000)
+    assert connection.send_limit == 3 * 10 * 2304
+
+
+def test_a_loss_probe_may_be_the_fin_that_waits_for_cwnd(version: int) -> None:
+    peer, connection = opened(version, initial_window_segments=2)
+    write(peer, connection, STREAM[:2000])
+    assert bursts(peer) == [1000, 1000]
+    close(peer, connection)
+    peer.expect_nothing()
+    peer.advance(210)
+    peer.expect("F.", 2001, 1, b"")

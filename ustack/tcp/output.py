@@ -47,12 +47,6 @@ def packets_in_flight(tcb: Any) -> int:
     return flight.packets_in_flight(tcb)
 
 
-def cwnd_room(tcb: Any) -> int:
-    """Segments that cwnd lets out now; one at least may be in flight."""
-    in_flight = packets_in_flight(tcb)
-    return max(int(tcb.cwnd_packets) - in_flight, 0 if in_flight else 1)
-
-
 def output(connection: Connection, now: int, rule: int | None = None, *, only_first: bool = False) -> None:
     """Send all that the windows allow, and see that a timer watches over the rest.
 
@@ -117,7 +111,7 @@ def _choose(
     mss: int = tcb.snd_mss
     is_last = len(connection.sending.chunks) == 1
     fin = chunk.flags & lib.SENT_FIN
-    if min(chunk.length, mss) + (1 if fin and chunk.length <= mss else 0) > super_segment.window_room(tcb):
+    if not super_segment.may_begin(tcb, chunk):
         return lib.WAITS_PEER, 0
     if chunk.length <= mss:
         may_wait = is_last and chunk.length < mss and not fin and not _is_urgent(tcb)

@@ -24,8 +24,6 @@ _DESCRIPTOR = 256
 _FRAGMENT_TABLE = 320
 CHUNK_OVERHEAD = _HEADROOM + _FRAGMENT_TABLE + _DESCRIPTOR
 """Memory that a chunk costs beside its bytes, on a 64-bit Linux with 64-byte cache lines."""
-_WINDOWS = 2
-"""Windows of data that an autotuned buffer has room for: one in flight, and one to send while that is repaired."""
 _SEGMENTS_LEAST = 10
 
 
@@ -76,16 +74,18 @@ def unsent_limit(connection: Connection) -> int:
 
 
 def grow(connection: Connection) -> None:
-    """Let the buffer hold two windows, as if each segment were a packet of its own; the user's own size stays.
+    """Let the buffer hold as many windows as the controller wants, as if each segment were a packet of its own.
 
-    Called when the connection is established, and while the buffer and not the window limits the sender.
+    The user's own size stays.  Called when the connection is established, and while the buffer and not the window
+    limits the sender.
     """
     if connection.options.send_buffer:
         return
     tcb, config = connection.tcb, connection.tcp.config
     packet = max(int(tcb.peer_mss), int(tcb.snd_mss)) + _HEADROOM + _FRAGMENT_TABLE
     memory = (1 << (packet - 1).bit_length()) + _DESCRIPTOR
-    wanted = _WINDOWS * max(_SEGMENTS_LEAST, int(tcb.cwnd_packets)) * memory
+    windows = 2 if connection.congestion is None else connection.congestion.send_buffer_windows
+    wanted = windows * max(_SEGMENTS_LEAST, int(tcb.cwnd_packets)) * memory
     if wanted > connection.send_limit:
         connection.sending.grown_buffer = min(wanted, config.wmem[2])
 

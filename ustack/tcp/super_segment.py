@@ -50,14 +50,17 @@ def size_goal(tcb: Any) -> int:
 def most_segments(connection: Connection) -> int:
     """Segments of a super-segment now: a millisecond's worth of the pacing rate, more where the path is short.
 
-    Never less than tcp_min_tso_segs.
+    Never less than tcp_min_tso_segs, or than the controller wants.
     """
-    tcb, config = connection.tcb, connection.tcp.config
+    tcb, config, controller = connection.tcb, connection.tcp.config, connection.congestion
+    least = config.min_tso_segs
+    if controller is not None and controller.single_segments_below:
+        least = 1 if tcb.pacing_rate < controller.single_segments_below else 2
     size = int(tcb.pacing_rate) >> _PACING_SHIFT
     if tcb.min_rtt_ns:
         size += BYTES_MAX >> min(int(tcb.min_rtt_ns) // _MICROSECOND >> config.tso_rtt_log, 32)
     size = min(size, BYTES_MAX)
-    return min(max(size // int(tcb.snd_mss), config.min_tso_segs), SEGMENTS_MAX)
+    return min(max(size // int(tcb.snd_mss), least), SEGMENTS_MAX)
 
 
 def quota(tcb: Any, in_flight: int) -> int:
@@ -81,6 +84,14 @@ def split_point(tcb: Any, chunk: Chunk, is_last: bool, segments: int, rule: int)
         return most
     partial = needed % mss
     return needed - partial if partial and nagle.holds(tcb, rule) else needed
+
+
+def may_begin(tcb: Any, chunk: Chunk) -> bool:
+    """Whether the peer's window has room for a chunk's first segment, or for all of it with its FIN."""
+    needed = min(chunk.length, int(tcb.snd_mss))
+    if needed == chunk.length and chunk.flags & lib.SENT_FIN:
+        needed += 1
+    return needed <= window_room(tcb)
 
 
 def window_room(tcb: Any) -> int:

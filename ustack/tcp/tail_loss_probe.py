@@ -61,22 +61,14 @@ def _send_probe(connection: Connection, now: int) -> bool:
     tcb = connection.tcb
     before: int = tcb.snd_nxt
     tcb.tlp_retransmission = 0
-    if _new_data_fit(connection):
+    chunks = connection.sending.chunks
+    if chunks and super_segment.may_begin(tcb, chunks[0]):
         output.send_probe_of_new_data(connection, now)
         return bool(tcb.snd_nxt != before)
     if not resend.probe_last(connection, now):
         return False
     tcb.tlp_retransmission = 1
     return True
-
-
-def _new_data_fit(connection: Connection) -> bool:
-    tcb, chunks = connection.tcb, connection.sending.chunks
-    if not chunks:
-        return False
-    mss: int = tcb.snd_mss
-    fin = bool(chunks[0].flags & lib.SENT_FIN) and chunks[0].length <= mss
-    return bool(super_segment.window_room(tcb) >= min(chunks[0].length, mss) + fin)
 
 
 def process_ack(connection: Connection, event: AckEvent, now: int) -> None:

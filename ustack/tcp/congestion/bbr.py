@@ -74,6 +74,8 @@ class Bbr(CongestionController):
     name = "bbr"
     controls_recovery = True
     needs_pacing = True
+    send_buffer_windows = 3
+    single_segments_below = 150_000
 
     def __init__(self, initial_window: int, config: TcpConfig) -> None:
         super().__init__(initial_window, config)

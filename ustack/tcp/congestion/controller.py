@@ -106,6 +106,10 @@ class CongestionController:
     """`on_ack` is called for every burst of ACKs, and sets cwnd in recovery too: PRR is not applied."""
     needs_pacing: bool = False
     """Segments must leave evenly spaced, at `pacing_rate`."""
+    send_buffer_windows: int = 2
+    """Windows of data that an autotuned send buffer has room for."""
+    single_segments_below: int = 0
+    """Bytes a second: with a lower pacing rate segments leave one by one, else two at least; 0: as the stack says."""
     ecn = ""
     """What it needs of ECN: "" nothing, "classic" any feedback, "accurate" that of RFC 9768, "accurate-ect1" that and
     segments that leave as ECT(1) (RFC 9331 §4.3)."""
