@@ -430,6 +430,20 @@ def test_without_the_option_bytes_count_for_the_codepoint_that_it_told_of_last(v
     assert list(connection.tcb.delivered_ecn_bytes) == [0, 3000, 0]
 
 
+def test_bytes_that_were_sacked_count_once(version: int) -> None:
+    peer = peer_with(version)
+    connection = accepted(peer, mss=1012)
+    write(peer, connection, STREAM[:1000])
+    peer.inject("5.", 1, 1001, traffic_class=ECT_0, accurate_ecn=feedback(1000, 0, 0))
+    write(peer, connection, STREAM[:4000])
+    first = peer.stack_isn or 0
+    for ack, sacked_from, delivered in ((1001, 4001, 2000), (1001, 3001, 3000), (5001, 0, 5000)):
+        drain(peer)
+        blocks = ((first + sacked_from & 0xFFFFFFFF, first + 5001 & 0xFFFFFFFF),) if sacked_from else ()
+        peer.inject("5.", 1, ack, traffic_class=ECT_0, sack_blocks=blocks)
+        assert list(connection.tcb.delivered_ecn_bytes) == [0, delivered, 0]
+
+
 def test_random_feedback_breaks_nothing(version: int) -> None:
     """A peer that lies about marks and bytes harms nobody but itself."""
     peer = peer_with(version)

@@ -36,10 +36,9 @@ def process(connection: Connection, segment: Segment, now: int) -> None:
     _take_window(connection, segment, now)
     if segment.options.sack_blocks and tcb.sack_permitted:
         scoreboard.take(connection, segment.ack, segment.options.sack_blocks, event, now)
-    una: int = tcb.snd_una
     _advance(connection, segment, now)
     delivered = int(tcb.delivered) - event.prior_delivered
-    event.ece = ecn.ack_arrives(connection, segment, delivered, sequence.distance(una, tcb.snd_una))
+    event.ece = ecn.ack_arrives(connection, segment, delivered, int(tcb.acked.bytes))
     if had_sent:
         _count_duplicate(segment, event)
         ack_sample.conclude(connection, event, now)
