@@ -1,6 +1,7 @@
 """What is the same for all commands: help, exit statuses, one clear line for an error."""
 
 import json
+import re
 import signal
 
 import pytest
@@ -26,7 +27,7 @@ def test_the_help_lists_every_command_with_a_summary(capsys: pytest.CaptureFixtu
         main(["--help"])
     output = capsys.readouterr().out
     for command, module in COMMANDS.items():
-        assert f"\n    {command} " in output
+        assert re.search(rf"^    {command}\s", output, re.MULTILINE)
         assert module.__doc__ is not None
         assert module.__doc__.startswith(f"`ustack {command}`: ")
 

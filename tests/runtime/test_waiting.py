@@ -60,11 +60,14 @@ def test_watchers_and_the_mirror_see_every_change():
         def changed(self, source):
             seen.append(source)
 
+        def happened(self, source, bits):
+            seen.append((source, bits))
+
     observer.watchers.append(Watcher())
     observer.mirror = Watcher()
     observer.changed(0)
     observer.changed(READABLE)
-    assert seen == [observer] * 4
+    assert seen == [observer, (observer, 0), observer, (observer, READABLE)]
 
 
 def test_an_endpoint_has_one_observer():

@@ -43,11 +43,11 @@ def _split_inet6(address: Any, caller: str) -> tuple[str, int]:
         raise TypeError(f"{caller}(): AF_INET6 address must be tuple, not {type(address).__name__}")
     if not 2 <= len(address) <= 4:
         raise TypeError("AF_INET6 address must be a tuple (host, port[, flowinfo[, scopeid]])")
-    if len(address) > 2 and not 0 <= _integer(address[2], caller) <= 0xFFFFF:
+    name, port = _name(address[0]), _int(address[1], caller)
+    numbers = [operator.index(number) & 0xFFFFFFFF for number in address[2:]]
+    if numbers and numbers[0] > 0xFFFFF:
         raise OverflowError(f"{caller}(): flowinfo must be 0-1048575.")
-    if len(address) > 3:
-        _integer(address[3], caller)
-    return _name(address[0]), _port(address[1], caller)
+    return name, _port(port, caller)
 
 
 def _name(host: Any) -> str:
@@ -58,9 +58,10 @@ def _name(host: Any) -> str:
     return host
 
 
-def _integer(value: Any, caller: str) -> int:
+def _int(value: Any, caller: str) -> int:
+    """A number that a C int can hold."""
     number = operator.index(value)
-    if not -(1 << 31) <= number < 1 << 32:
+    if not -(1 << 31) <= number < 1 << 31:
         raise OverflowError(f"{caller}(): number out of range")
     return number
 

@@ -1,4 +1,4 @@
-"""`ustack drill PATH…`: run packetdrill scripts against the stack, in virtual time.
+"""`ustack drill`: run packetdrill scripts against the stack, in virtual time.
 
 Paths are scripts or directories of scripts.  Each script runs on a simulated host of its own: no root, no device, no
 waiting.  A line for each that does not pass and a table by directory go to standard output; `--json` gives a line of
