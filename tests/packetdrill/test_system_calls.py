@@ -69,7 +69,7 @@ def test_a_call_gives_what_it_gives_on_linux(line: str) -> None:
         ("connect(4, ..., ...) = -1 EINVAL", "Expected errno 22 (Invalid argument) but got 106"),
         ("socket(..., SOCK_STREAM, IPPROTO_TCP) = 4", "duplicate fd 4 in script"),
         ("socket(..., SOCK_STREAM, IPPROTO_TCP) = -99", "Expected result -99 but got"),
-        ("socket(..., SOCK_STREAM, IPPROTO_UDP) = 5", "Expected non-negative result but got -1 with errno"),
+        ("socket(..., SOCK_STREAM, IPPROTO_UDP) = 5", "Expected non-negative result but got -1 with errno 93"),
         ("getsockopt(4, SOL_TCP, TCP_NODELAY, [1], [4]) = 0", "Bad getsockopt optval: expected: 1 actual: 0"),
         ("getsockopt(4, SOL_TCP, TCP_NODELAY, [0], [8]) = 0", "Bad getsockopt optlen: expected: 8 actual: 4"),
         ("ioctl(4, SIOCINQ, [7]) = 0", "Bad ioctl optval: expected: 7 (0x7) actual: 100"),

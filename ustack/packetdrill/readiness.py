@@ -174,8 +174,13 @@ class OwnPlatform:
         self.epoch = driver.now()
 
     def open(self, family: int, kind: int, protocol: int) -> stdlib.socket:
-        """As `Platform`."""
-        made: stdlib.socket = socket(family, kind, protocol)
+        """As `Platform`.  Winsock's "wrong protocol for this type" is EPROTONOSUPPORT to Linux, and so to scripts."""
+        try:
+            made: stdlib.socket = socket(family, kind, protocol)
+        except OSError as refusal:
+            if refusal.errno == errno.EPROTOTYPE:
+                raise errors.error(errno.EPROTONOSUPPORT) from None
+            raise
         return made
 
     def poll(self, entries: list[tuple[stdlib.socket, int]], timeout_ms: int) -> list[int]:
