@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import namespace_refusal
+from ustack.cli import output
 
 
 @pytest.fixture(autouse=True, scope="class")
@@ -13,6 +14,7 @@ def runtime_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     path = tmp_path_factory.mktemp("runtime")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(path))
+        patch.setattr(output.console, "width", 200)
         yield path
 
 
