@@ -82,14 +82,14 @@ def udp_sink() -> None:
 
 
 def udp_source() -> None:
-    """On "B" and a number of seconds, send 64-byte datagrams for so long."""
+    """On "B" and a number of seconds, 4 bytes in host order, send 64-byte datagrams for so long."""
     endpoint = bound(9002)
     data = bytes(64)
     while True:
         request, sender = endpoint.recvfrom(2048)
         if len(request) != 5 or request[:1] != b"B":
             continue
-        until = time.monotonic() + struct.unpack(">I", request[1:])[0]
+        until = time.monotonic() + struct.unpack("=I", request[1:])[0]
         while time.monotonic() < until:
             for _ in range(64):
                 endpoint.sendto(data, sender)
