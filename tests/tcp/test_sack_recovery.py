@@ -7,7 +7,7 @@ from tests.support.stream import drain, established, write
 from tests.tcp.test_rack_tlp import MSS, acknowledge
 from ustack.native import lib
 from ustack.sim.peer import Peer
-from ustack.tcp import output
+from ustack.tcp import flight
 from ustack.tcp.connection import Connection
 
 
@@ -48,7 +48,7 @@ def test_what_is_in_flight_follows_from_the_scoreboard(peer: Peer) -> None:
     tcb = connection.tcb
     acknowledge(peer, connection, 1, (MSS + 1, 6 * MSS + 1))
     assert (tcb.sent.sacked_segments, tcb.sent.lost_segments, tcb.sent.retransmitted_segments) == (5, 1, 1)
-    assert output.packets_in_flight(tcb) == 10 - 5 - 1 + 1
+    assert flight.packets_in_flight(tcb) == 10 - 5 - 1 + 1
 
 
 @requirement("RFC6675", "5")

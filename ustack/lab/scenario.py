@@ -23,7 +23,6 @@ _PACKET = 1500
 _CHUNK = bytes(256 << 10)
 _SENDER, _RECEIVER = "10.0.0.1", "10.0.0.2"
 _HEADERS = 20 + 20
-_CONTROLLERS_WITH_ECN = frozenset({"dctcp", "prague"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +170,7 @@ def run(scenario: Scenario) -> Outcome:
 
 
 def _config(scenario: Scenario) -> StackConfig:
-    """Buffers for the path, and ECN for the controllers that need it."""
+    """Buffers for the path."""
     config = StackConfig()
     room = max(4 * (scenario.queue_bytes + scenario.rate_bits_per_s * scenario.round_trip_ns // (8 * SECOND)), 4 << 20)
     config.tcp.rmem = (4096, 2 * room, 8 * room)

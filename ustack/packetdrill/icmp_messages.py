@@ -36,7 +36,6 @@ _CODES_6 = {
     "time_exceeded": {"exceeded_hop_limit": 0, "exceeded_frag_time": 1},
     "parameter_problem": {"header_field": 0, "unknown_next_header": 1, "unknown_option": 2},
 }  # fmt: skip
-_QUOTED_TRANSPORT = 8
 _TCP_HEADER, _UDP_HEADER = 20, 8
 
 

@@ -28,7 +28,6 @@ from ustack.packetdrill.symbols import errno_name, value_of
 _LIVE_DESCRIPTOR = 1 << 20
 """What a call that makes a descriptor returns; the script's number is its name."""
 _INT = struct.Struct("i")
-_STATUS_FLAGS = os.O_NONBLOCK | os.O_APPEND
 _FIONBIO = 0x5421
 
 

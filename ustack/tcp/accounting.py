@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ustack.native import lib
-from ustack.tcp import output
+from ustack.tcp import flight
 from ustack.tcp.state import CLOSE_WAIT, CLOSED, ESTABLISHED
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _waits_for(connection: Connection) -> int:
     tcb = connection.tcb
     if not connection.sending.wants_room or connection.sending.chunks or tcb.state not in (ESTABLISHED, CLOSE_WAIT):
         return int(lib.WAITS_NETWORK)
-    limited = output.packets_in_flight(tcb) >= tcb.cwnd_packets
+    limited = flight.packets_in_flight(tcb) >= tcb.cwnd_packets
     return int(lib.WAITS_NETWORK if limited else lib.WAITS_APPLICATION)
 
 

@@ -13,8 +13,8 @@ from ustack.native import ffi, lib
 from ustack.tcp import (
     accounting,
     cwnd_validation,
+    flight,
     newreno,
-    output,
     pacing,
     path_search,
     prr,
@@ -188,7 +188,7 @@ def numbers(connection: Connection, now: int) -> AckSample:
         now=now,
         mss=tcb.snd_mss,
         prior_in_flight=tcb.prior_in_flight,
-        in_flight=output.packets_in_flight(tcb),
+        in_flight=flight.packets_in_flight(tcb),
         srtt_ns=tcb.srtt_ns,
         min_rtt_ns=tcb.min_rtt_ns,
         snd_una=tcb.snd_una,

@@ -10,6 +10,7 @@ from ustack.native import lib
 from ustack.tcp import (
     controller_choice,
     delayed_ack,
+    flight,
     notices,
     output,
     pacing,
@@ -63,7 +64,7 @@ def _cork(connection: Connection, now: int) -> None:
 def _send_buffer(connection: Connection, now: int) -> None:
     """Whoever waits for room looks again."""
     connection.sending.wants_room = True
-    send_buffer.acknowledged(connection, output.packets_in_flight(connection.tcb))
+    send_buffer.acknowledged(connection, flight.packets_in_flight(connection.tcb))
 
 
 def _keepalive(connection: Connection, now: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ustack.tcp import ack_sample, delayed_ack, notices, output, send_buffer
+from ustack.tcp import ack_sample, delayed_ack, flight, notices, output, send_buffer
 from ustack.tcp.state import CLOSED, SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def settle(connection: Connection, now: int) -> None:
         notices.arrived(connection, now)
     output.output(connection, now)
     delayed_ack.settle(connection, now)
-    send_buffer.acknowledged(connection, output.packets_in_flight(tcb))
+    send_buffer.acknowledged(connection, flight.packets_in_flight(tcb))
     events = tcb.events
     if events:
         tcb.events = 0

@@ -42,11 +42,6 @@ _POINTER_MAX = 0xFFFF
 _SENDING_STATES = frozenset((ESTABLISHED, CLOSE_WAIT, FIN_WAIT_1, CLOSING, LAST_ACK))
 
 
-def packets_in_flight(tcb: Any) -> int:
-    """As `flight`."""
-    return flight.packets_in_flight(tcb)
-
-
 def output(connection: Connection, now: int, rule: int | None = None, *, only_first: bool = False) -> None:
     """Send all that the windows allow, and see that a timer watches over the rest.
 
@@ -84,7 +79,7 @@ def _send_new(
     waits_for = lib.WAITS_NOTHING
     may_send = only_first or path_search.send_probe(connection, options, now) is not None
     while may_send and unsent and not pacing.must_wait(connection, now):
-        in_flight = packets_in_flight(tcb)
+        in_flight = flight.packets_in_flight(tcb)
         segments = min(super_segment.quota(tcb, in_flight) or probe, most)
         if not segments:
             break
@@ -92,7 +87,7 @@ def _send_new(
         waits_for, length = _choose(connection, segments, most, in_flight, rule, only_first, now)
         if waits_for or not send_chunk(connection, length, options, now) or only_first:
             break
-    limited = waits_for == lib.WAITS_NETWORK or packets_in_flight(tcb) >= tcb.cwnd_packets
+    limited = waits_for == lib.WAITS_NETWORK or flight.packets_in_flight(tcb) >= tcb.cwnd_packets
     if limited or tcb.snd_nxt != first:
         cwnd_validation.after_output(connection, limited, now)
     return bool(waits_for == lib.WAITS_PEER)

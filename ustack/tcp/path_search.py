@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ustack.native import lib
-from ustack.tcp import ack_sample, output, segment_size, send_buffer, sequence, write_queue
+from ustack.tcp import ack_sample, flight, output, segment_size, send_buffer, sequence, write_queue
 from ustack.tcp.path import PathSearch
 from ustack.wire.tcp import ACK
 
@@ -69,8 +69,8 @@ def send_probe(connection: Connection, options: bytes, now: int) -> bool | None:
         return False
     if sequence.distance(tcb.snd_una, tcb.snd_nxt) + needed > tcb.snd_wnd:
         return None
-    if output.packets_in_flight(tcb) + 2 > tcb.cwnd_packets:
-        return None if output.packets_in_flight(tcb) else False
+    if flight.packets_in_flight(tcb) + 2 > tcb.cwnd_packets:
+        return None if flight.packets_in_flight(tcb) else False
     return _send(connection, search, size, options, now)
 
 
